@@ -1,0 +1,28 @@
+"""The ``bwlm`` application: one command a module, registered here."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(
+    name="bwlm",
+    help="Fine-tune WavLM with LoRA on fMRI responses to stories, and measure what it gained.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Fine-tune WavLM with LoRA on fMRI responses to stories, and measure what it gained."""
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

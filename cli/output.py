@@ -1,0 +1,73 @@
+"""What every command shares: where results and progress go, and how errors end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from ..errors import BwlmError
+from ..progress import Progress, TerminalProgress
+
+Result = TypeVar("Result")
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="The ds003020 folder.", show_default="$BWLM_DATA, then ./ds003020"),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON object; tables and progress go to stderr.")
+]
+
+
+def command(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Wrap a command: errors meant for people become one sentence on stderr and exit status 2."""
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except BwlmError as error:
+            fail(str(error))
+        except KeyboardInterrupt:
+            fail("stopped.", status=130)
+        except BrokenPipeError:  # the reader of a pipe went away: nothing is left to say
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
+
+    return wrapped
+
+
+def fail(message: str, status: int = 2) -> None:
+    """Print one error for people and exit."""
+    typer.echo(f"bwlm: {message}", err=True)
+    raise typer.Exit(status)
+
+
+def print_json(value: Any) -> None:
+    """The result of a ``--json`` call: one object on standard output, NaN refused."""
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def progress() -> Progress:
+    """Live progress on standard error."""
+    return TerminalProgress()
+
+
+def print_table(title: str, columns: list[str], rows: list[list[str]], *, to_stderr: bool = False) -> None:
+    """A table for people; the first column is left-aligned, the rest are right-aligned."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for k, column in enumerate(columns):
+        table.add_column(column, justify="left" if k == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(stderr=to_stderr, highlight=False, markup=False).print(table)
