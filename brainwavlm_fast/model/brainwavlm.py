@@ -1,0 +1,174 @@
+"""BrainWavLM: a WavLM encoder and a readout to voxels, trained together, saved as a PEFT adapter and safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..config import ModelConfig, as_dict, from_dict
+from ..errors import CheckpointError
+from ..files import atomic_folder, provenance, read_json, write_json
+from ..progress import Progress
+from .encoder import Encoder
+from .readout import Readout
+from .story import BATCH_FRAMES, Story
+from .weights import load_tensors, save_tensors, take_tensors
+
+_CONFIG = "brainwavlm.json"
+_ADAPTER = "adapter"
+_ENCODER = "encoder.safetensors"
+_READOUT = "readout.safetensors"
+
+
+class BrainWavLM(nn.Module):
+    """An encoder of speech that predicts the brain.
+
+    Examples
+    --------
+    >>> model = BrainWavLM(ModelConfig(), n_voxels=81126)         # doctest: +SKIP
+    >>> features = model.story_features(audio, n_trs=291)         # doctest: +SKIP
+    >>> model.save_pretrained("tuned")                            # doctest: +SKIP
+    """
+
+    def __init__(self, config: ModelConfig, n_voxels: int) -> None:
+        """Load the pre-trained encoder that ``config`` names and start a readout to ``n_voxels``.
+
+        The readout is drawn from torch's global generator: seed it for a repeatable start.
+        """
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder.from_config(config)
+        self.readout = Readout(self.encoder.width, n_voxels, delays=config.delays, bottleneck=config.bottleneck)
+
+    def train(self, mode: bool = True) -> BrainWavLM:
+        """Training mode. With ``regularisers`` off only LoRA's own dropout follows it."""
+        super().train(mode)
+        if mode and not self.config.regularisers:
+            self.encoder.eval()
+            for name, module in self.encoder.named_modules():
+                if "lora_dropout" in name:
+                    module.train()
+        return self
+
+    def block_features(self, story: Story, first: int, last: int) -> Tensor:
+        """TR features of a story's rows ``first`` to ``last - 1``, with gradient: (last - first, width)."""
+        windows, weights = story.rows(first, last)
+        features = story.encode(self.encoder, windows)
+        return weights.to(features) @ features
+
+    def block_span(self, story: Story, start: int, stop: int, *, with_history: bool) -> tuple[int, int, int]:
+        """Rows that predicting responses ``start`` to ``stop - 1`` needs: (first row, last row + 1, lead rows)."""
+        if not with_history:
+            return start + story.history, stop + story.history, 0
+        first = start + story.history - max(self.config.delays)
+        last = stop + story.history - min(self.config.delays)
+        return first, max(last, first + 1), max(self.config.delays)
+
+    def forward(self, story: Story, start: int, stop: int, *, with_history: bool = True) -> Tensor:
+        """Predicted responses ``start`` to ``stop - 1`` of a story: (stop - start, n_voxels)."""
+        first, last, n_lead = self.block_span(story, start, stop, with_history=with_history)
+        return self.readout(self.block_features(story, first, last).float(), n_lead, stop - start)
+
+    @torch.no_grad()
+    def encode_story(self, story: Story, *, progress: Progress | None = None, label: str = "features") -> Tensor:
+        """TR features of every row of a story, in evaluation mode: (history + n_trs, width)."""
+        was_training = self.training
+        self.eval()
+        try:
+            windows, weights = story.rows(0, story.history + story.n_trs)
+            parts = np.array_split(windows, max(1, len(windows) // 256))
+            features = []
+            with (progress or Progress()).task(label, len(parts)) as advance:
+                for part in parts:
+                    features.append(story.encode(self.encoder, part, batch_frames=BATCH_FRAMES))
+                    advance()
+            return weights.to(features[0]) @ torch.cat(features)
+        finally:
+            self.train(was_training)
+
+    def story_features(
+        self, audio: NDArray[np.float32], n_trs: int, *, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """TR features of a story's audio for evaluation: float32 (history + n_trs, width).
+
+        Parameters
+        ----------
+        audio : (n_samples,) float32 at 16 kHz, mono, starting at the sound's onset.
+        n_trs : responses of the story; row ``history + k`` belongs to response k.
+        """
+        story = Story(audio, n_trs, self.config, for_training=False)
+        return self.encode_story(story, progress=progress).float().cpu().numpy()
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write the model: ``adapter/`` (plain PEFT, opens on a plain ``transformers`` WavLM), readout, configuration.
+
+        Without LoRA the trained encoder weights go to ``encoder.safetensors``; a frozen encoder is not written.
+        The folder appears whole or not at all.
+        """
+        with atomic_folder(folder) as temporary:
+            self.write(temporary)
+
+    def write(self, folder: Path) -> None:
+        """Write the model's files into a folder that exists."""
+        if self.config.tune == "lora":
+            self.encoder.wavlm.save_pretrained(str(folder / _ADAPTER), safe_serialization=True)
+            (folder / _ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+        elif self.config.tune == "full":
+            save_tensors(folder / _ENCODER, self.encoder.wavlm.state_dict())
+        save_tensors(folder / _READOUT, self.readout.state_dict())
+        write_json(
+            folder / _CONFIG,
+            {"n_voxels": self.readout.n_voxels, "model": as_dict(self.config), "provenance": provenance()},
+        )
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str, *, base: Path | str | None = None) -> BrainWavLM:
+        """Open a saved model, in evaluation mode.
+
+        Parameters
+        ----------
+        folder : written by :meth:`save_pretrained`.
+        base : the pre-trained WavLM, when it has moved since.
+
+        Raises
+        ------
+        CheckpointError : a file is missing or damaged, or its keys are not exactly the model's.
+        """
+        folder = Path(folder)
+        saved = _read_saved(folder)
+        values = dict(saved["model"])
+        if base is not None:
+            values["model"] = str(base)
+        model = cls(from_dict(ModelConfig, values, where=str(folder / _CONFIG)), int(saved["n_voxels"]))
+        model.load(folder)
+        return model.eval()
+
+    def load(self, folder: Path) -> None:
+        """Take the trained weights from a folder; every key must be there and fit."""
+        if self.config.tune == "lora":
+            self._load_adapter(folder / _ADAPTER / "adapter_model.safetensors")
+        elif self.config.tune == "full":
+            take_tensors(self.encoder.wavlm, load_tensors(folder / _ENCODER), where=folder / _ENCODER)
+        take_tensors(self.readout, load_tensors(folder / _READOUT), where=folder / _READOUT)
+
+    def _load_adapter(self, path: Path) -> None:
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+        tensors = load_tensors(path)
+        expected = get_peft_model_state_dict(self.encoder.wavlm)
+        take_tensors(expected, tensors, where=path)
+        set_peft_model_state_dict(self.encoder.wavlm, tensors)
+
+
+def _read_saved(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such model folder.")
+    saved = read_json(folder / _CONFIG)
+    if not isinstance(saved, dict) or not {"n_voxels", "model"} <= saved.keys():
+        raise CheckpointError(f"{folder / _CONFIG} is not a BrainWavLM configuration; the model folder is damaged.")
+    return saved

@@ -1,0 +1,224 @@
+"""WavLM with LoRA, read at one frame of one layer: the part of the model that is fine-tuned.
+
+The pre-trained network is ``transformers``' own, PEFT owns the adapters; what is ours is the walk through the layers:
+the frozen convolutional front end runs without a gradient, layers above the one read are not there, and the last
+layer is computed for the frame that is read alone.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import ModelConfig, Token, Tune
+from ..errors import CheckpointError, ConfigError
+from .attention import layer_forward, position_bias, skip_layer
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """PEFT's LoRA on q, k and v. The scale of the update is ``alpha / rank``."""
+
+    rank: int = 4
+    alpha: float = 4.0
+    dropout: float = 0.1
+
+
+class Encoder(nn.Module):
+    """Waveform windows to one feature vector each.
+
+    Made by :meth:`from_pretrained` or :meth:`from_config`. ``wavlm`` is the pre-trained network, wrapped by PEFT when
+    LoRA is on; ``front_end`` and ``transformer`` are the two halves of the forward pass.
+    """
+
+    def __init__(self, wavlm: nn.Module, *, layer: int, token: Token, tune: Tune, lora: LoraSettings | None) -> None:
+        super().__init__()
+        config = wavlm.config
+        if layer > config.num_hidden_layers:
+            raise ConfigError(
+                f"layer is {layer}, but {config.name_or_path or 'this WavLM'} has {config.num_hidden_layers} layers."
+            )
+        if (tune == "lora") != (lora is not None):
+            raise ValueError(f"lora: settings are for tune='lora', got tune={tune!r} and lora={lora!r}.")
+        # The first layer owns the position bias; it stays even if only the front end is read.
+        wavlm.encoder.layers = wavlm.encoder.layers[: max(layer, 1)]
+        wavlm.requires_grad_(tune == "full")
+        self.layer = layer
+        self.token: Token = token
+        self.tune: Tune = tune
+        self.wavlm: Any = wavlm if lora is None else _with_lora(wavlm, layer, lora)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        layer: int,
+        token: Token = "first",
+        lora: LoraSettings | None = None,
+        tune: Tune | None = None,
+    ) -> Encoder:
+        """Load WavLM (a folder in Hugging Face format, or a name on the hub) and cut it off above ``layer``.
+
+        ``tune`` defaults to ``lora`` when settings are given and to ``frozen`` otherwise.
+
+        Raises
+        ------
+        CheckpointError : it cannot be loaded, is not a WavLM, or its keys are not all there.
+        """
+        tune = tune or ("lora" if lora is not None else "frozen")
+        return cls(load_wavlm(name), layer=layer, token=token, tune=tune, lora=lora)
+
+    @classmethod
+    def from_config(cls, config: ModelConfig) -> Encoder:
+        """The encoder that a :class:`ModelConfig` describes."""
+        lora = LoraSettings(config.lora_rank, config.lora_alpha, config.lora_dropout) if config.tune == "lora" else None
+        return cls.from_pretrained(config.model, layer=config.layer, token=config.token, lora=lora, tune=config.tune)
+
+    @property
+    def base(self) -> Any:
+        """The ``transformers`` model inside, adapters included."""
+        return self.wavlm.get_base_model() if self.tune == "lora" else self.wavlm
+
+    @property
+    def width(self) -> int:
+        """Features a window."""
+        return int(self.base.config.hidden_size)
+
+    def front_end(self, waveforms: Tensor) -> Tensor:
+        """Convolutions and their layer norm: (n_windows, n_samples) -> (n_windows, n_frames, conv_dim).
+
+        Never differentiated unless every weight is trained, so its output can be kept.
+        """
+        with nullcontext() if self.tune == "full" else torch.no_grad():
+            convolved = waveforms[:, None]
+            for conv in self.base.feature_extractor.conv_layers:
+                convolved = conv(convolved)
+            return self.base.feature_projection.layer_norm(convolved.transpose(1, 2))
+
+    def transformer(self, front: Tensor) -> Tensor:
+        """Front end's output to the frame that is read: (n_windows, n_frames, conv_dim) -> (n_windows, width)."""
+        base = self.base
+        with nullcontext() if self.tune == "full" else torch.no_grad():
+            hidden = self._embed(front)
+        stable = base.config.do_stable_layer_norm
+        n_frames = hidden.shape[1]
+        everything, read = slice(None), _read_slice(self.token, n_frames)
+        bias = position_bias(base.encoder.layers[0], n_frames)
+        for index, layer in enumerate(base.encoder.layers[: self.layer]):
+            queries = read if index == self.layer - 1 else everything
+            if skip_layer(index, base.config.layerdrop, self.training):
+                hidden = hidden[:, queries]
+            else:
+                hidden = layer_forward(layer, hidden, bias[:, queries], queries, stable=stable)
+        if self.layer == 0:
+            hidden = hidden[:, read]
+        return hidden.mean(dim=1)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """(n_windows, n_samples) at 16 kHz -> (n_windows, width)."""
+        return self.transformer(self.front_end(waveforms))
+
+    def _embed(self, front: Tensor) -> Tensor:
+        """Hidden state 0: projection, SpecAugment (training), position convolution, and Base's layer norm."""
+        base = self.base
+        projection, encoder = base.feature_projection, base.encoder
+        hidden = projection.dropout(projection.projection(front))
+        # transformers refuses a mask longer than the window, which the short windows at a story's start can be.
+        if self.training and hidden.shape[1] >= base.config.mask_time_length:
+            hidden = base._mask_hidden_states(hidden)
+        hidden = hidden + encoder.pos_conv_embed(hidden)
+        if not base.config.do_stable_layer_norm:
+            hidden = encoder.layer_norm(hidden)
+        return encoder.dropout(hidden)
+
+
+def load_wavlm(name: str | Path) -> Any:
+    """A ``transformers`` WavLM with every key accounted for, in float32 and evaluation mode."""
+    from transformers import WavLMModel
+    from transformers.utils import logging
+
+    _check_is_wavlm(name)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # key mismatches are raised below, with the file's name
+    try:
+        model, report = WavLMModel.from_pretrained(
+            str(name), output_loading_info=True, dtype=torch.float32, attn_implementation="eager"
+        )
+    except Exception as error:  # transformers raises many kinds for a damaged file; each ends the same way here
+        raise CheckpointError(f"{name}: the WavLM weights cannot be loaded ({_first_line(error)}).") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    wrong = {
+        kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]
+    }
+    if wrong:
+        details = "; ".join(
+            f"{kind.replace('_', ' ')}: {', '.join(map(str, keys[:3]))}" for kind, keys in wrong.items()
+        )
+        raise CheckpointError(
+            f"{name}: the weights do not fit WavLM ({details}). Layers would silently start from random numbers; "
+            "use an unmodified WavLM checkpoint."
+        )
+    return model.eval()
+
+
+def _check_is_wavlm(name: str | Path) -> None:
+    folder = Path(name)
+    if folder.is_dir():
+        path = folder / "config.json"
+        try:
+            kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
+        except (OSError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"{folder} is not a model folder: {path.name} is missing or damaged. "
+                "Expected a WavLM in Hugging Face format."
+            ) from error
+    elif folder.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1:
+        raise CheckpointError(
+            f"{name}: no such folder; give a WavLM folder, or a name such as microsoft/wavlm-base-plus."
+        )
+    else:
+        from transformers import AutoConfig
+
+        try:
+            kind = AutoConfig.from_pretrained(str(name)).model_type
+        except Exception as error:  # no network, no such name, no permission: one message
+            raise CheckpointError(
+                f"{name}: neither a folder here nor a model that could be fetched ({_first_line(error)}). "
+                "Give a folder with a WavLM in Hugging Face format, or check the name and the network."
+            ) from error
+    if kind != "wavlm":
+        raise CheckpointError(f"{name} holds a model of type {kind!r}; a WavLM is needed (model_type 'wavlm').")
+
+
+def _with_lora(wavlm: nn.Module, layer: int, lora: LoraSettings) -> nn.Module:
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(
+        wavlm,
+        LoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=["q_proj", "k_proj", "v_proj"],
+            layers_to_transform=list(range(layer)),
+            layers_pattern="layers",
+        ),
+    )
+
+
+def _read_slice(token: Token, n_frames: int) -> slice:
+    """The frames that the last layer computes; their mean is the feature."""
+    return {"first": slice(0, 1), "last": slice(n_frames - 1, n_frames), "mean": slice(None)}[token]
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")

@@ -1,0 +1,61 @@
+"""From TR features to predicted responses: z-score, FIR delays, and the linear readout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..ops import delay_stack
+
+EPS = 1e-5
+
+
+def zscore(features: Tensor) -> Tensor:
+    """Each feature over the TRs given, with population variance and eps 1e-5: (n_trs, n_features)."""
+    centred = features - features.mean(dim=0)
+    return centred / torch.sqrt(centred.square().mean(dim=0) + EPS)
+
+
+class Readout(nn.Module):
+    """Linear(n_delays * width -> bottleneck), Linear(bottleneck -> n_voxels); no non-linearity between.
+
+    Weights start Xavier-uniform, biases at zero. ``bottleneck`` 0 is a single linear map.
+    """
+
+    def __init__(self, width: int, n_voxels: int, *, delays: Sequence[int], bottleneck: int) -> None:
+        super().__init__()
+        self.delays = tuple(delays)
+        n_inputs = width * len(self.delays)
+        sizes = [n_inputs, bottleneck, n_voxels] if bottleneck else [n_inputs, n_voxels]
+        self.layers = nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(sizes)))
+        for layer in self.layers:
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @property
+    def n_voxels(self) -> int:
+        """Responses predicted."""
+        return int(self.layers[-1].out_features)
+
+    def forward(self, features: Tensor, n_lead: int, n_trs: int) -> Tensor:
+        """Predict ``n_trs`` responses from the TR features around them.
+
+        Parameters
+        ----------
+        features : (n_rows, width), the first of ``n_lead`` rows before the first response. Rows after the last delay
+            needs may be left out.
+        n_lead : rows before the first response; delays that reach further back see zeros.
+        n_trs : responses to predict.
+
+        Returns
+        -------
+        (n_trs, n_voxels)
+        """
+        normal = zscore(features)
+        normal = F.pad(normal, (0, 0, 0, n_lead + n_trs - len(normal)))
+        stacked = delay_stack(normal, self.delays)[n_lead:]
+        return self.layers(stacked)

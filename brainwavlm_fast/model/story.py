@@ -1,0 +1,106 @@
+"""One story, ready to be encoded: its audio, its windows, and (if there is room) the frozen front end's output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..config import ModelConfig
+from ..data import response_times
+from ..errors import DataError
+from .encoder import Encoder
+from .windows import WindowPlan, plan_windows
+
+BATCH_FRAMES = 6400  # frames of the front end computed at once when nothing is differentiated: 32 windows of 4 s
+
+
+class Story:
+    """A story's windows and the TR rows that they feed.
+
+    Rows are TRs: row 0 is the first of the ``history`` rows before the first response, row ``history`` the first
+    response. ``rows(first, last)`` gives what a block of rows needs.
+    """
+
+    def __init__(self, audio: NDArray[np.float32], n_trs: int, config: ModelConfig, *, for_training: bool) -> None:
+        """Plan a story.
+
+        Parameters
+        ----------
+        audio : (n_samples,) float32 at 16 kHz, mono.
+        n_trs : responses of the story.
+        config : the model.
+        for_training : the filter as trained (``config.negative_lobes``); evaluation always uses the full one.
+        """
+        if n_trs < 1:
+            raise DataError(f"a story needs at least 1 response, got {n_trs}.")
+        self.n_trs = n_trs
+        self.history = config.history
+        self.plan: WindowPlan = plan_windows(
+            len(audio),
+            response_times(n_trs, history=config.history, clock=config.clock),
+            window=config.window,
+            stride=config.stride,
+            lobes=config.lanczos_lobes,
+            negative_lobes=config.negative_lobes or not for_training,
+        )
+        self._audio = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))
+        self._front: list[Tensor] | None = None
+
+    def rows(self, first: int, last: int) -> tuple[NDArray[np.int64], Tensor]:
+        """Windows that rows ``first`` to ``last - 1`` need, and their weights (last - first, n_windows_used)."""
+        windows, weights = self.plan.rows(first, last)
+        return windows, torch.from_numpy(weights).float()
+
+    def keep_front_end(self, encoder: Encoder) -> None:
+        """Compute the frozen front end once for every window and keep it in memory (float32)."""
+        kept: list[Tensor] = [torch.empty(0)] * self.plan.n_windows
+        for windows, front in self._front_ends(encoder, np.arange(self.plan.n_windows)):
+            for k, window in enumerate(windows):
+                kept[window] = front[k]
+        self._front = kept
+
+    def front_bytes(self, encoder: Encoder) -> int:
+        """Memory that :meth:`keep_front_end` takes."""
+        config = encoder.base.config
+        frames = sum(_n_frames(encoder, int(n)) for n in self.plan.ends - self.plan.starts)
+        return 4 * frames * int(config.conv_dim[-1])
+
+    def encode(self, encoder: Encoder, windows: NDArray[np.int64], *, batch_frames: int | None = None) -> Tensor:
+        """Features of some windows: (len(windows), width), in their order.
+
+        Windows of one length go through the encoder together (shorter ones exist at a story's start);
+        ``batch_frames`` bounds how much at once, for when no gradient is kept.
+        """
+        features: list[Tensor] = []
+        order: list[NDArray[np.int64]] = []
+        for group, front in self._front_ends(encoder, windows, batch_frames=batch_frames):
+            features.append(encoder.transformer(front))
+            order.append(group)
+        position = {int(window): k for k, window in enumerate(np.concatenate(order))}
+        return torch.cat(features)[[position[int(window)] for window in windows]]
+
+    def _front_ends(
+        self, encoder: Encoder, windows: NDArray[np.int64], *, batch_frames: int | None = BATCH_FRAMES
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        device = next(encoder.parameters()).device
+        lengths = (self.plan.ends - self.plan.starts)[windows]
+        for length in np.unique(lengths):
+            group = windows[lengths == length]
+            n_batch = len(group)
+            if batch_frames is not None:
+                n_batch = max(1, batch_frames // _n_frames(encoder, int(length)))
+            for start in range(0, len(group), n_batch):
+                batch = group[start : start + n_batch]
+                if self._front is not None:
+                    yield batch, torch.stack([self._front[window] for window in batch]).to(device)
+                else:
+                    cut = [self._audio[self.plan.starts[w] : self.plan.ends[w]] for w in batch]
+                    yield batch, encoder.front_end(torch.stack(cut).to(device))
+
+
+def _n_frames(encoder: Encoder, n_samples: int) -> int:
+    return int(encoder.base._get_feat_extract_output_lengths(n_samples))
