@@ -72,7 +72,7 @@ class BrainWavLM(nn.Module):
     def forward(self, story: Story, start: int, stop: int, *, with_history: bool = True) -> Tensor:
         """Predicted responses ``start`` to ``stop - 1`` of a story: (stop - start, n_voxels)."""
         first, last, n_lead = self.block_span(story, start, stop, with_history=with_history)
-        return self.readout(self.block_features(story, first, last).float(), n_lead, stop - start)
+        return self.readout(self.block_features(story, first, last), n_lead, stop - start)
 
     @torch.no_grad()
     def encode_story(self, story: Story, *, progress: Progress | None = None, label: str = "features") -> Tensor:
@@ -102,7 +102,7 @@ class BrainWavLM(nn.Module):
         n_trs : responses of the story; row ``history + k`` belongs to response k.
         """
         story = Story(audio, n_trs, self.config, for_training=False)
-        return self.encode_story(story, progress=progress).float().cpu().numpy()
+        return self.encode_story(story, progress=progress).cpu().numpy()
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the model: ``adapter/`` (plain PEFT, opens on a plain ``transformers`` WavLM), readout, configuration.

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import ModelConfig, Token, Tune
+from ..config import ModelConfig, Precision, Token, Tune
 from ..errors import CheckpointError, ConfigError
 from .attention import layer_forward, position_bias, skip_layer
 
@@ -34,8 +34,11 @@ class Encoder(nn.Module):
     """Waveform windows to one feature vector each.
 
     Made by :meth:`from_pretrained` or :meth:`from_config`. ``wavlm`` is the pre-trained network, wrapped by PEFT when
-    LoRA is on; ``front_end`` and ``transformer`` are the two halves of the forward pass.
+    LoRA is on; ``front_end`` and ``transformer`` are the two halves of the forward pass. ``precision`` ``bf16`` runs
+    the transformer alone under autocast; the front end and everything after it stay in the weights' type.
     """
+
+    precision: Precision = "fp32"
 
     def __init__(self, wavlm: nn.Module, *, layer: int, token: Token, tune: Tune, lora: LoraSettings | None) -> None:
         super().__init__()
@@ -104,6 +107,10 @@ class Encoder(nn.Module):
 
     def transformer(self, front: Tensor) -> Tensor:
         """Front end's output to the frame that is read: (n_windows, n_frames, conv_dim) -> (n_windows, width)."""
+        with torch.autocast(front.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+            return self._layers(front).mean(dim=1).to(front.dtype)
+
+    def _layers(self, front: Tensor) -> Tensor:
         base = self.base
         with nullcontext() if self.tune == "full" else torch.no_grad():
             hidden = self._embed(front)
@@ -119,7 +126,7 @@ class Encoder(nn.Module):
                 hidden = layer_forward(layer, hidden, bias[:, queries], queries, stable=stable)
         if self.layer == 0:
             hidden = hidden[:, read]
-        return hidden.mean(dim=1)
+        return hidden
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """(n_windows, n_samples) at 16 kHz -> (n_windows, width)."""
@@ -145,8 +152,9 @@ def load_wavlm(name: str | Path) -> Any:
     from transformers.utils import logging
 
     _check_is_wavlm(name)
-    verbosity = logging.get_verbosity()
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # key mismatches are raised below, with the file's name
+    logging.disable_progress_bar()
     try:
         model, report = WavLMModel.from_pretrained(
             str(name), output_loading_info=True, dtype=torch.float32, attn_implementation="eager"
@@ -155,6 +163,8 @@ def load_wavlm(name: str | Path) -> Any:
         raise CheckpointError(f"{name}: the WavLM weights cannot be loaded ({_first_line(error)}).") from error
     finally:
         logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
     wrong = {
         kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]
     }

@@ -51,9 +51,9 @@ class Story:
         self._front: list[Tensor] | None = None
 
     def rows(self, first: int, last: int) -> tuple[NDArray[np.int64], Tensor]:
-        """Windows that rows ``first`` to ``last - 1`` need, and their weights (last - first, n_windows_used)."""
+        """Windows that rows ``first`` to ``last - 1`` need, and float64 weights (last - first, n_windows_used)."""
         windows, weights = self.plan.rows(first, last)
-        return windows, torch.from_numpy(weights).float()
+        return windows, torch.from_numpy(weights)
 
     def keep_front_end(self, encoder: Encoder) -> None:
         """Compute the frozen front end once for every window and keep it in memory (float32)."""

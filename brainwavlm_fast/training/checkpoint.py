@@ -1,0 +1,162 @@
+"""Checkpoints: whole folders that appear at once, hold every number needed to go on, and are checked when opened.
+
+A checkpoint is a :class:`BrainWavLM` folder (PEFT adapter and readout) with ``optimizer.safetensors`` and
+``state.json`` (step, epoch, hashes of the files). ``epoch-003`` is kept for evaluation; ``step-000450``, saved inside
+an epoch, goes when the next checkpoint is complete. Only the last two keep their optimiser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ..errors import BwlmError, CheckpointError
+from ..files import atomic_folder, provenance, read_json, write_json
+from ..model import BrainWavLM
+from ..model.weights import load_tensors, save_tensors
+
+_OPTIMIZER = "optimizer.safetensors"
+_STATE = "state.json"
+_KEPT_OPTIMIZERS = 2
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands: optimiser steps done, and epochs done (all of their steps)."""
+
+    step: int
+    epoch: int
+
+    def folder(self, run: Path, *, end_of_epoch: bool) -> Path:
+        """The checkpoint folder for this position."""
+        name = f"epoch-{self.epoch:03d}" if end_of_epoch else f"step-{self.step:07d}"
+        return run / "checkpoints" / name
+
+
+def save_checkpoint(
+    run: Path, position: Position, model: BrainWavLM, optimizer: torch.optim.Optimizer, *, end_of_epoch: bool
+) -> Path:
+    """Write a checkpoint whole or not at all, then drop what it replaces.
+
+    Raises
+    ------
+    CheckpointError : the disk is full or cannot be written; checkpoints already there are untouched.
+    """
+    folder = position.folder(run, end_of_epoch=end_of_epoch)
+    try:
+        with atomic_folder(folder) as temporary:
+            model.write(temporary)
+            save_tensors(temporary / _OPTIMIZER, _optimizer_tensors(model, optimizer))
+            hashes = {str(p.relative_to(temporary)): _sha256(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
+            state = {"step": position.step, "epoch": position.epoch, "end_of_epoch": end_of_epoch, "files": hashes}
+            write_json(temporary / _STATE, state | {"provenance": provenance()})
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder} could not be written ({error}). Earlier checkpoints are untouched: "
+            f"free some space, then continue with `bwlm train --resume {run}`."
+        ) from error
+    _drop_replaced(run)
+    return folder
+
+
+def latest_checkpoint(run: Path) -> Path:
+    """The checkpoint with the most steps; raises :class:`CheckpointError` if there is none."""
+    found = list_checkpoints(run)
+    if not found:
+        raise CheckpointError(f"{run} has no checkpoint yet; start it again with a new --out.")
+    return found[-1]
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """Complete checkpoints of a run, fewest steps first (an epoch's end comes after a save at the same step)."""
+    folders = [path for path in (run / "checkpoints").glob("[es]*-*") if (path / _STATE).is_file()]
+    return sorted(folders, key=lambda path: (_step_of(path), path.name.startswith("epoch")))
+
+
+def load_checkpoint(folder: Path, model: BrainWavLM, optimizer: torch.optim.Optimizer) -> tuple[Position, bool]:
+    """Put a checkpoint's weights and optimiser into place; returns its position and whether an epoch ended there.
+
+    Raises
+    ------
+    CheckpointError : a file is missing, damaged, or of another configuration; names the file and what to do.
+    """
+    state = read_json(folder / _STATE)
+    try:
+        hashes, position = dict(state["files"]), Position(int(state["step"]), int(state["epoch"]))
+        end_of_epoch = bool(state["end_of_epoch"])
+    except (KeyError, TypeError, ValueError):
+        raise CheckpointError(f"{folder / _STATE} is not a checkpoint's state; {_go_back(folder)}") from None
+    for name, digest in hashes.items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing; {_go_back(folder)}")
+        if _sha256(path) != digest:
+            raise CheckpointError(f"{path} is damaged (its contents changed after it was saved); {_go_back(folder)}")
+    model.load(folder)
+    _load_optimizer(folder / _OPTIMIZER, model, optimizer)
+    return position, end_of_epoch
+
+
+def _optimizer_tensors(model: BrainWavLM, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{name}/{key}"] = torch.as_tensor(value)
+    return tensors
+
+
+def _load_optimizer(path: Path, model: BrainWavLM, optimizer: torch.optim.Optimizer) -> None:
+    tensors = load_tensors(path)
+    parameters = {name: p for group in optimizer.param_groups for name, p in _named(model, group["params"])}
+    optimizer.state.clear()
+    for key, value in tensors.items():
+        name, _, kind = key.rpartition("/")
+        if name not in parameters:
+            raise CheckpointError(
+                f"{path}: {name} is not trained in this configuration; the checkpoint is another run's."
+            )
+        parameter = parameters[name]
+        if value.ndim and value.shape != parameter.shape:
+            raise CheckpointError(f"{path}: {key} has shape {tuple(value.shape)}, expected {tuple(parameter.shape)}.")
+        optimizer.state[parameter][kind] = value.to(parameter.device) if value.ndim else value
+    if tensors and {key.rpartition("/")[0] for key in tensors} != parameters.keys():
+        raise CheckpointError(
+            f"{path}: optimiser state is missing for some parameters; the checkpoint is another run's."
+        )
+
+
+def _named(model: BrainWavLM, parameters: list[Tensor]) -> list[tuple[str, Tensor]]:
+    wanted = {id(p) for p in parameters}
+    return [(name, p) for name, p in model.named_parameters() if id(p) in wanted]
+
+
+def _drop_replaced(run: Path) -> None:
+    found = list_checkpoints(run)
+    for folder in found[:-1]:
+        if folder.name.startswith("step"):
+            shutil.rmtree(folder)
+    epochs = [folder for folder in found if folder.exists()]
+    for folder in epochs[:-_KEPT_OPTIMIZERS]:
+        (folder / _OPTIMIZER).unlink(missing_ok=True)
+
+
+def _go_back(folder: Path) -> str:
+    return f"remove the folder {folder} to continue from the checkpoint before it, if there is one."
+
+
+def _step_of(folder: Path) -> int:
+    try:
+        return int(read_json(folder / _STATE)["step"])
+    except (BwlmError, KeyError, TypeError, ValueError):
+        raise CheckpointError(f"{folder / _STATE} is damaged; {_go_back(folder)}") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,67 @@
+"""What a run writes while it trains: ``log.jsonl`` (one object a line) and TensorBoard scalars."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..files import atomic_path
+
+
+class RunLog:
+    """Append-only log of a run; on resume, everything after the checkpoint's step is dropped first."""
+
+    def __init__(self, folder: Path, *, after_step: int) -> None:
+        """Open the log of a run that stands at ``after_step`` (0 for a new one)."""
+        self._path = folder / "log.jsonl"
+        if self._path.exists():
+            kept = [line for line in self._path.read_text(encoding="utf-8").splitlines() if _step(line) <= after_step]
+            with atomic_path(self._path) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=after_step + 1 if after_step else None)
+
+    def step(self, step: int, **values: Any) -> None:
+        """One optimiser step."""
+        self._write({"kind": "step", "step": step, **values})
+        for name in ("loss", "grad_norm"):
+            self._board.add_scalar(f"train/{name}", values[name], step)
+
+    def validation(self, step: int, epoch: int, stories: dict[str, dict[str, float]]) -> None:
+        """Scores over whole validation stories, before the first epoch (0) or after one."""
+        self._write({"kind": "validation", "step": step, "epoch": epoch, "stories": stories})
+        for story, scores in stories.items():
+            for name, value in scores.items():
+                self._board.add_scalar(f"validation/{story}/{name}", value, step)
+
+    def note(self, step: int, **values: Any) -> None:
+        """Something to know about the run: excluded voxels, a resume, the end."""
+        self._write({"kind": "note", "step": step, **values})
+
+    def close(self) -> None:
+        """Flush TensorBoard."""
+        self._board.close()
+
+    def _write(self, record: dict[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of a run's ``log.jsonl``; a last line cut off by a kill is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return float("inf")  # a line cut off by a kill

@@ -1,0 +1,146 @@
+"""``bwlm train``: options to a configuration, one library call, a table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ConfigError
+from .output import DataOption, JsonOption, command, print_json, print_table, progress
+
+
+def _option(help: str, *names: str) -> Any:
+    return typer.Option(*names, help=help, show_default=False)
+
+
+@command
+def train(
+    subject: Annotated[str | None, _option("Subject, as S02 or UTS02.", "--subject")] = None,
+    roi: Annotated[str | None, _option("Voxel set: all, lh, rh, ac, nonac. Default all.", "--roi")] = None,
+    data: DataOption = None,
+    out: Annotated[Path | None, _option("Run folder to make. Default runs/SUBJECT-ROI.", "--out")] = None,
+    resume: Annotated[Path | None, _option("Continue this run; takes no other option.", "--resume")] = None,
+    preset: Annotated[str | None, _option("paper (default) or authors-release.", "--preset")] = None,
+    model: Annotated[str | None, _option("WavLM: a folder, or a name on the hub.", "--model")] = None,
+    layer: Annotated[int | None, _option("Hidden state that is read (paper: 9).", "--layer")] = None,
+    token: Annotated[str | None, _option("Frame read: first (paper), last, mean.", "--token")] = None,
+    window: Annotated[float | None, _option("Seconds of audio in a window (paper: 4.0).", "--window")] = None,
+    stride: Annotated[float | None, _option("Seconds between windows (paper: 0.25).", "--stride")] = None,
+    no_lora: Annotated[bool, _option("Fine-tune every weight of the encoder instead of LoRA.", "--no-lora")] = False,
+    freeze: Annotated[bool, _option("Train the readout alone: the linear baseline.", "--freeze")] = False,
+    lora_rank: Annotated[int | None, _option("LoRA's rank; its scale stays 1 (paper: 4).", "--lora-rank")] = None,
+    lora_dropout: Annotated[float | None, _option("LoRA's dropout (paper: 0.1).", "--lora-dropout")] = None,
+    no_regularisers: Annotated[
+        bool, _option("Switch WavLM's dropout, layer drop and SpecAugment off.", "--no-regularisers")
+    ] = False,
+    bottleneck: Annotated[int | None, _option("Width of the readout's middle, 0 for none (paper: 100).")] = None,
+    loss: Annotated[str | None, _option("voxels (paper), time, or mse.", "--loss")] = None,
+    block_size: Annotated[int | None, _option("TRs in a step (paper: 10).", "--block-size")] = None,
+    epochs: Annotated[int | None, _option("Passes over the stories (paper: 20).", "--epochs")] = None,
+    lr: Annotated[float | None, _option("Adam's rate for the encoder (paper: 1e-4).", "--lr")] = None,
+    lr_readout: Annotated[float | None, _option("Adam's rate for the readout (paper: 1e-4).", "--lr-readout")] = None,
+    seed: Annotated[int | None, _option("Shuffling, initial readout, dropout (42).", "--seed")] = None,
+    precision: Annotated[str | None, _option("fp32 (default), or bf16 for the transformer.", "--precision")] = None,
+    validation: Annotated[str | None, _option("Validation stories, comma-separated.", "--validation")] = None,
+    test: Annotated[str | None, _option("Test stories, comma-separated.", "--test")] = None,
+    save_every: Annotated[int | None, _option("Steps between saves inside an epoch (200).", "--save-every")] = None,
+    cache_gb: Annotated[float | None, _option("Memory for the kept front end, GiB (4).", "--cache-gb")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fine-tune WavLM on one subject's responses.
+
+    The run is a folder: configuration, log, TensorBoard, a checkpoint an epoch. Ctrl-C saves and stops; --resume
+    continues with the same numbers as if it had never stopped.
+
+    Example: `bwlm train --subject S02 --roi lh --data ds003020 --out runs/s02-lh`
+    """
+    chosen_model = {
+        "model": model,
+        "layer": layer,
+        "token": token,
+        "window": window,
+        "stride": stride,
+        "tune": _tune(no_lora, freeze),
+        "lora_rank": lora_rank,
+        "lora_alpha": None if lora_rank is None else float(lora_rank),
+        "lora_dropout": lora_dropout,
+        "regularisers": False if no_regularisers else None,
+        "bottleneck": bottleneck,
+    }
+    chosen_train = {
+        "subject": subject,
+        "roi": roi,
+        "loss": loss,
+        "block_size": block_size,
+        "epochs": epochs,
+        "lr_encoder": lr,
+        "lr_readout": lr_readout,
+        "seed": seed,
+        "precision": precision,
+        "validation": _names(validation),
+        "test": _names(test),
+        "save_every": save_every,
+        "cache_gb": cache_gb,
+    }
+    if resume is not None:
+        given = [*_given(chosen_model), *_given(chosen_train)]
+        given += [name for name, value in (("data", data), ("out", out), ("preset", preset)) if value is not None]
+        if given:
+            raise ConfigError(
+                f"--resume takes everything from {resume / 'config.json'}; it cannot be changed ({', '.join(given)}). "
+                "Start a new run with another --out instead."
+            )
+        from ..training import resume_run
+
+        _report(resume_run(resume, progress=progress()), as_json)
+        return
+    if subject is None:
+        raise ConfigError("--subject is needed (for example --subject S02), or --resume RUN to continue a run.")
+
+    from ..config import RunConfig
+    from ..config import preset as preset_of
+    from ..data import find_dataset
+    from ..training import start_run
+
+    name = preset or "paper"
+    model_config, train_config = preset_of(name)
+    model_config = replace(model_config, **_given(chosen_model))
+    train_config = replace(train_config, **_given(chosen_train))
+    folder = Path(model_config.model)
+    if folder.is_dir():  # the run must open from any working directory
+        model_config = replace(model_config, model=str(folder.resolve()))
+    dataset = find_dataset(data)
+    train_config = replace(train_config, subject=dataset.subject(train_config.subject))
+    run = out or Path("runs") / f"{train_config.subject}-{train_config.roi}"
+    config = RunConfig(str(dataset.root.resolve()), name, model_config, train_config)
+    _report(start_run(run, config, progress=progress()), as_json)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _tune(no_lora: bool, freeze: bool) -> str | None:
+    if no_lora and freeze:
+        raise ConfigError("--no-lora and --freeze contradict each other: train every weight, or none of the encoder's.")
+    return "full" if no_lora else "frozen" if freeze else None
+
+
+def _report(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(summary)
+        return
+    rows = [
+        [epoch + (" (pre-trained)" if epoch == "0" else ""), f"{scores['correlation']:.4f}", f"{scores['loss']:+.4f}"]
+        for epoch, scores in summary["readout_validation"].items()
+    ]
+    if rows:
+        print_table("Readout on the validation stories", ["epoch", "correlation", "loss"], rows)
+    typer.echo(f"{summary['steps']} steps in {summary['run']}. Next: bwlm evaluate {summary['run']}")

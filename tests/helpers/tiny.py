@@ -1,0 +1,53 @@
+"""Small random WavLMs in Hugging Face format, with gates, biases and weights that are far from trivial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import WavLMConfig, WavLMModel
+
+
+def tiny_config(**changes: object) -> WavLMConfig:
+    """A WavLM of width 32, 4 layers, 4 heads; Base's layout unless changed."""
+    values: dict[str, object] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "conv_dim": (16,) * 7,
+        "num_conv_pos_embeddings": 16,
+        "num_conv_pos_embedding_groups": 4,
+        "num_buckets": 40,
+        "max_bucket_distance": 100,
+        "layerdrop": 0.05,
+        "mask_time_prob": 0.05,
+    }
+    return WavLMConfig(**(values | changes))
+
+
+def large_layout() -> dict[str, object]:
+    """WavLM Large's layout: layer norms before the blocks, in the convolutions too, and convolution biases."""
+    return {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
+
+
+def save_tiny(folder: Path, *, seed: int = 0, **changes: object) -> Path:
+    """Make and save one; returns the folder."""
+    torch.manual_seed(seed)
+    model = WavLMModel(tiny_config(**changes))
+    for name, parameter in model.named_parameters():
+        if "rel_attn_embed" in name or "gru_rel_pos" in name:
+            torch.nn.init.normal_(parameter)
+        elif parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+    model.save_pretrained(folder)
+    return folder
+
+
+def randomise_lora(module: torch.nn.Module, *, seed: int = 0, std: float = 0.3) -> None:
+    """LoRA's B starts at zero; give it values so that the adapter does something."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in module.named_parameters():
+        if "lora_B" in name:
+            with torch.no_grad():
+                parameter.copy_(std * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
