@@ -121,7 +121,7 @@ class Loop:
         if not (math.isfinite(value) and math.isfinite(norm)):
             raise BwlmError(
                 f"step {step} ({block.story}, TRs {block.start} to {block.stop - 1}): the loss is {value}, its "
-                f"gradient's norm {norm}. Nothing was updated; the last checkpoint stands. Lower the learning rates, or use fp32."
+                f"gradient's norm {norm}. Nothing changed; the last checkpoint stands. Lower the learning rates."
             )
         self.optimizer.step()
         self.position = Position(step, self.position.epoch)

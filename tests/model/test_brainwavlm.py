@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers.tiny import randomise_lora, save_tiny
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from torch.func import functional_call
+from transformers import WavLMModel
+
+from brainwavlm_fast.config import ModelConfig
+from brainwavlm_fast.data import SAMPLE_RATE, response_times
+from brainwavlm_fast.errors import CheckpointError
+from brainwavlm_fast.model import BrainWavLM, Story, plan_windows
+from brainwavlm_fast.training.losses import training_loss
+
+N_TRS, N_VOXELS = 14, 23
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    folder = save_tiny(tmp_path_factory.mktemp("wavlm"))
+    return ModelConfig(model=str(folder), layer=3, stride=0.5, bottleneck=5)
+
+
+@pytest.fixture(scope="module")
+def audio():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal(45 * SAMPLE_RATE).astype(np.float32)
+
+
+@pytest.fixture
+def model(config):
+    torch.manual_seed(0)
+    model = BrainWavLM(config, N_VOXELS).eval()
+    randomise_lora(model)
+    return model
+
+
+def plain_step(model, audio, measured, start, stop):
+    """The published step in plain words: transformers' WavLM with W + s B A in its weights, and no shortcuts.
+
+    Returns the loss and the gradient of each LoRA tensor, all float64.
+    """
+    config = model.config
+    wavlm = WavLMModel.from_pretrained(config.model, dtype=torch.float64).eval()
+    lora = {
+        name: p.detach().clone().requires_grad_() for name, p in model.encoder.named_parameters() if "lora_" in name
+    }
+    weights = dict(wavlm.named_parameters())
+    for name, a in lora.items():
+        if "lora_A" in name:
+            b = lora[name.replace("lora_A", "lora_B")]
+            target = name.removeprefix("wavlm.base_model.model.").replace("lora_A.default.", "")
+            weights[target] = weights[target].detach() + config.lora_alpha / config.lora_rank * b @ a
+    first, last = start - max(config.delays), stop - min(config.delays)
+    times = response_times(N_TRS, history=config.history)
+    plan = plan_windows(len(audio), times, stride=config.stride)
+    dense = plan.weights.toarray()[first + config.history : last + config.history]
+    features = []
+    for begin, end in zip(plan.starts, plan.ends, strict=True):
+        window = torch.from_numpy(audio[begin:end]).double()[None]
+        hidden = functional_call(wavlm, weights, (window,), {"output_hidden_states": True}).hidden_states
+        features.append(hidden[config.layer][0, 0])
+    rows = torch.from_numpy(dense) @ torch.stack(features)
+    rows = (rows - rows.mean(0)) / torch.sqrt(rows.var(0, unbiased=False) + 1e-5)
+    stacked = torch.stack([torch.cat([rows[t - d - first] for d in config.delays]) for t in range(start, stop)])
+    predicted = stacked
+    for layer in model.readout.layers:
+        predicted = predicted @ layer.weight.detach().T + layer.bias.detach()
+    p, m = predicted - predicted.mean(1, keepdim=True), measured - measured.mean(1, keepdim=True)
+    loss = -((p * m).sum(1) / (p.norm(dim=1) * m.norm(dim=1))).mean()
+    loss.backward()
+    return loss.detach(), {name: p.grad for name, p in lora.items()}
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 10), (10, 14)])
+def test_the_step_is_plain_transformers_with_w_plus_ba(model, audio, start, stop):
+    model = model.double()
+    measured = torch.from_numpy(np.random.default_rng(1).standard_normal((stop - start, N_VOXELS)))
+    story = Story(audio, N_TRS, model.config, for_training=True)
+    story._audio = story._audio.double()
+    loss = training_loss("voxels", model(story, start, stop), measured)
+    loss.backward()
+    expected, gradients = plain_step(model, audio, measured, start, stop)
+    assert abs(loss.item() - expected.item()) <= 1e-9 * abs(expected.item())
+    ours = {name: p.grad for name, p in model.encoder.named_parameters() if "lora_" in name}
+    assert ours.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        scale = gradient.abs().max()
+        assert scale > 0, name
+        assert (ours[name] - gradient).abs().max() <= 1e-9 * scale, name
+
+
+def test_a_block_sees_its_true_history(model, audio):
+    """Trap 7: a block alone and the same rows inside the story's features agree."""
+    story = Story(audio, N_TRS, model.config, for_training=True)
+    whole = model.encode_story(story)
+    with torch.no_grad():
+        first, last, n_lead = model.block_span(story, 5, 9, with_history=True)
+        alone = model.block_features(story, first, last)
+    assert (first, last, n_lead) == (5, 12, 4)
+    torch.testing.assert_close(alone, whole[first:last], rtol=1e-4, atol=1e-5)
+
+
+def test_without_history_a_block_starts_from_zeros(model, audio):
+    story = Story(audio, N_TRS, model.config, for_training=True)
+    with torch.no_grad():
+        predicted = model(story, 4, 8, with_history=False)
+        bias_alone = model.readout.layers[1](model.readout.layers[0].bias)
+    torch.testing.assert_close(predicted[0], bias_alone)
+
+
+def test_story_features_are_the_rows_of_the_full_filter(model, audio):
+    features = model.story_features(audio, N_TRS)
+    assert features.shape == (model.config.history + N_TRS, 32)
+    assert features.dtype == np.float32
+    training = replace(model.config, negative_lobes=False)
+    truncated = Story(audio, N_TRS, training, for_training=True)
+    full = Story(audio, N_TRS, training, for_training=False)
+    assert np.allclose(model.encode_story(full).numpy(), features)
+    assert not np.allclose(model.encode_story(truncated).numpy(), features, atol=1e-2)
+
+
+def test_keeping_the_front_end_changes_nothing(model, audio):
+    story = Story(audio, N_TRS, model.config, for_training=True)
+    before = model.encode_story(story)
+    story.keep_front_end(model.encoder)
+    torch.testing.assert_close(model.encode_story(story), before, rtol=1e-5, atol=1e-6)
+    assert sum(t.nbytes for t in story._front) == story.front_bytes(model.encoder)
+
+
+def test_windows_come_back_in_their_order(model, audio):
+    story = Story(audio, N_TRS, model.config, for_training=True)
+    windows = np.array([9, 0, 30, 3])
+    with torch.no_grad():
+        together = story.encode(model.encoder, windows)
+        alone = torch.cat([story.encode(model.encoder, windows[k : k + 1]) for k in range(4)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_train_without_regularisers_keeps_lora_s_dropout(config, audio):
+    model = BrainWavLM(replace(config, regularisers=False), N_VOXELS).train()
+    randomise_lora(model)
+    on = [name for name, module in model.encoder.named_modules() if module.training]
+    assert on
+    assert all("lora_dropout" in name for name in on)
+    story = Story(audio, N_TRS, model.config, for_training=True)
+    with torch.no_grad():
+        assert not torch.equal(model(story, 0, 4), model(story, 0, 4))
+        model.eval()
+        assert torch.equal(model(story, 0, 4), model(story, 0, 4))
+
+
+@pytest.mark.parametrize("tune", ["lora", "full", "frozen"])
+def test_saved_and_opened_it_is_the_same(config, audio, tmp_path, tune):
+    model = BrainWavLM(replace(config, tune=tune), N_VOXELS).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    model.save_pretrained(tmp_path / "saved")
+    opened = BrainWavLM.from_pretrained(tmp_path / "saved")
+    story = Story(audio, N_TRS, model.config, for_training=True)
+    with torch.no_grad():
+        assert torch.equal(opened(story, 2, 6), model(story, 2, 6))
+
+
+def test_the_adapter_opens_with_plain_peft_on_plain_transformers(model, audio, tmp_path):
+    model.save_pretrained(tmp_path / "saved")
+    plain = WavLMModel.from_pretrained(model.config.model)
+    tuned = PeftModel.from_pretrained(plain, tmp_path / "saved" / "adapter").merge_and_unload().eval()
+    waveforms = torch.from_numpy(audio[: 2 * SAMPLE_RATE]).reshape(2, -1)
+    with torch.no_grad():
+        theirs = tuned(waveforms, output_hidden_states=True).hidden_states[3][:, 0]
+        torch.testing.assert_close(model.encoder(waveforms), theirs, rtol=1e-4, atol=1e-4)
+
+
+def edit(path, change):
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+def first_key(tensors):
+    return sorted(tensors)[0]
+
+
+@pytest.mark.parametrize("file", ["readout.safetensors", "adapter/adapter_model.safetensors"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop(first_key(t)), "missing"),
+        (lambda t: t.update(extra=torch.ones(1)), "extra extra"),
+        (lambda t: t.update({first_key(t): torch.ones(2, 2)}), "shape"),
+        (lambda t: t[first_key(t)].fill_(float("nan")), "NaN"),
+    ],
+)
+def test_a_checkpoint_with_wrong_keys_is_refused(model, tmp_path, file, change, message):
+    """Trap 14: strict=False with a wrong prefix silently evaluates the pre-trained model."""
+    model.save_pretrained(tmp_path / "saved")
+    edit(tmp_path / "saved" / file, change)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        BrainWavLM.from_pretrained(tmp_path / "saved")
+    assert file.split("/")[-1] in str(caught.value)
+
+
+def test_damaged_and_absent_files_are_named(model, tmp_path):
+    model.save_pretrained(tmp_path / "saved")
+    path = tmp_path / "saved" / "readout.safetensors"
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(CheckpointError, match=r"readout\.safetensors is damaged"):
+        BrainWavLM.from_pretrained(tmp_path / "saved")
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"readout\.safetensors is missing"):
+        BrainWavLM.from_pretrained(tmp_path / "saved")
+    with pytest.raises(CheckpointError, match="no such model folder"):
+        BrainWavLM.from_pretrained(tmp_path / "elsewhere")
+
+
+def test_the_base_model_may_have_moved(model, audio, tmp_path, config):
+    model.save_pretrained(tmp_path / "saved")
+    path = tmp_path / "saved" / "brainwavlm.json"
+    saved = json.loads(path.read_text())
+    saved["model"]["model"] = "./moved-away"
+    path.write_text(json.dumps(saved))
+    with pytest.raises(CheckpointError, match="moved-away"):
+        BrainWavLM.from_pretrained(tmp_path / "saved")
+    opened = BrainWavLM.from_pretrained(tmp_path / "saved", base=config.model)
+    assert np.array_equal(opened.story_features(audio, N_TRS), model.story_features(audio, N_TRS))
+
+
+def test_an_interrupted_save_leaves_the_old_one(model, tmp_path, monkeypatch):
+    model.save_pretrained(tmp_path / "saved")
+    before = sorted(p.name for p in (tmp_path / "saved").rglob("*"))
+
+    def full_disk(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("brainwavlm_fast.model.brainwavlm.save_tensors", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        model.save_pretrained(tmp_path / "saved")
+    assert sorted(p.name for p in (tmp_path / "saved").rglob("*")) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["saved"]
+    BrainWavLM.from_pretrained(tmp_path / "saved")

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from brainwavlm_fast.config import ModelConfig, RunConfig, TrainConfig, as_dict, preset
+from brainwavlm_fast.errors import ConfigError
+
+
+def test_a_run_s_configuration_survives_json(tmp_path):
+    config = RunConfig("/data", "paper", ModelConfig(delays=(1, 3)), TrainConfig(roi="lh", validation=()))
+    config.to_json(tmp_path / "config.json")
+    assert RunConfig.from_json(tmp_path / "config.json") == config
+
+
+def test_the_paper_s_numbers():
+    model, train = preset("paper")
+    assert (model.model, model.layer, model.token) == ("microsoft/wavlm-base-plus", 9, "first")
+    assert (model.window, model.stride, model.delays, model.bottleneck) == (4.0, 0.25, (1, 2, 3, 4), 100)
+    assert (model.lora_rank, model.lora_alpha, model.lora_dropout, model.tune) == (4, 4.0, 0.1, "lora")
+    assert (train.loss, train.block_size, train.epochs, train.seed) == ("voxels", 10, 20, 42)
+    assert train.lr_encoder == train.lr_readout == 1e-4
+    assert (model.negative_lobes, model.clock, train.block_history, model.regularisers) == (True, "sound", True, True)
+
+
+def test_the_authors_release_has_its_three_traps_on():
+    model, train = preset("authors-release")
+    assert (model.negative_lobes, model.clock, train.block_history) == (False, "scanner", False)
+
+
+def test_unknown_preset():
+    with pytest.raises(ConfigError, match="did you mean paper"):
+        preset("papr")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"layer": -1}, "layer is -1"),
+        ({"layer": 0}, "at least 1 with LoRA"),
+        ({"layer": 2.0}, "of type int"),
+        ({"layer": True}, "of type int"),
+        ({"token": "middle"}, "one of first, last, mean"),
+        ({"stride": 0.0}, "stride is 0.0"),
+        ({"stride": 5.0}, "in \\(0, window"),
+        ({"window": float("nan")}, "finite"),
+        ({"delays": ()}, "delays"),
+        ({"delays": (1, 1)}, "distinct"),
+        ({"delays": (-1, 2)}, "0 or more"),
+        ({"delays": (1.5,)}, "list of int"),
+        ({"lora_rank": 0}, "lora_rank"),
+        ({"lora_dropout": 1.0}, "lora_dropout"),
+    ],
+)
+def test_values_that_cannot_be(values, message):
+    with pytest.raises(ConfigError, match=message):
+        ModelConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"test": ()}, "at least one story"),
+        ({"loss": "voxel"}, "voxels, time, mse"),
+        ({"loss": "time", "block_size": 2}, "3 or more"),
+        ({"lr_readout": -1.0}, "lr_readout"),
+        ({"save_every": 0}, "save_every"),
+    ],
+)
+def test_training_values_that_cannot_be(values, message):
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(**values)
+
+
+def change(path, edit):
+    values = json.loads(path.read_text())
+    edit(values)
+    path.write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda v: v["model"].update(lyer=9), "unknown key 'lyer': did you mean layer"),
+        (lambda v: v["train"].pop("roi"), "missing roi"),
+        (lambda v: v["model"].update(layer="nine"), "layer is 'nine'"),
+        (lambda v: v.update(train=3), "expected an object"),
+    ],
+)
+def test_a_file_that_will_not_do_is_named(tmp_path, edit, message):
+    path = tmp_path / "config.json"
+    RunConfig("/data").to_json(path)
+    change(path, edit)
+    with pytest.raises(ConfigError, match=message) as caught:
+        RunConfig.from_json(path)
+    assert "config.json" in str(caught.value)
+
+
+def test_defaults_are_plain_json():
+    assert json.loads(json.dumps(as_dict(RunConfig("/data"))))["model"]["delays"] == [1, 2, 3, 4]
