@@ -41,7 +41,7 @@ def make_optimizer(model: BrainWavLM, config: TrainConfig) -> torch.optim.Adam:
 
 @dataclass
 class Loop:
-    """A run in motion. ``position`` counts optimiser steps and finished epochs."""
+    """A run in motion. ``position`` counts optimiser steps and finished epochs; ``fresh`` is a run not yet saved."""
 
     run: Path
     config: TrainConfig
@@ -51,6 +51,7 @@ class Loop:
     log: RunLog
     progress: Progress
     position: Position
+    fresh: bool
 
     def train(self) -> None:
         """Train from ``position`` to the last epoch.
@@ -61,7 +62,7 @@ class Loop:
         BwlmError : the loss or a gradient is not finite; the last checkpoint stands.
         """
         with _stop_requested() as stopped:
-            if self.position.step == 0:
+            if self.fresh:
                 self._validate()
                 self._save(end_of_epoch=True)
             while self.position.epoch < self.config.epochs:
@@ -117,7 +118,7 @@ class Loop:
         norm = float(
             torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in self._trained() if p.grad is not None]))
         )
-        value = float(loss)
+        value = float(loss.detach())
         if not (math.isfinite(value) and math.isfinite(norm)):
             raise BwlmError(
                 f"step {step} ({block.story}, TRs {block.start} to {block.stop - 1}): the loss is {value}, its "

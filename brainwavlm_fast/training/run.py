@@ -109,7 +109,7 @@ def _train(
         log = RunLog(run, after_step=position.step)
         log.note(position.step, resumed=True, **provenance())
     started = time.perf_counter()
-    loop = Loop(run, config.train, model, optimizer, material, log, progress, position)
+    loop = Loop(run, config.train, model, optimizer, material, log, progress, position, fresh=checkpoint is None)
     try:
         loop.train()
     finally:
