@@ -132,6 +132,7 @@ class Loop:
         for group in self.optimizer.param_groups:
             yield from group["params"]
 
+    @torch.no_grad()
     def _validate(self) -> None:
         scores = {}
         self.model.eval()

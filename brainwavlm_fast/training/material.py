@@ -116,6 +116,7 @@ def keep_front_ends(material: Material, encoder: Encoder, limit_gb: float, progr
     return needed
 
 
+@torch.no_grad()
 def predict_story(model: BrainWavLM, story: Story, block_size: int, *, with_history: bool) -> Tensor:
     """Predicted responses of a whole story, block by block as in training: (n_trs, n_voxels), no gradient.
 
@@ -124,9 +125,8 @@ def predict_story(model: BrainWavLM, story: Story, block_size: int, *, with_hist
     """
     features = model.encode_story(story, label="validation features")
     predicted = []
-    with torch.no_grad():
-        for start in range(0, story.n_trs, block_size):
-            stop = min(start + block_size, story.n_trs)
-            first, last, n_lead = model.block_span(story, start, stop, with_history=with_history)
-            predicted.append(model.readout(features[first:last], n_lead, stop - start))
+    for start in range(0, story.n_trs, block_size):
+        stop = min(start + block_size, story.n_trs)
+        first, last, n_lead = model.block_span(story, start, stop, with_history=with_history)
+        predicted.append(model.readout(features[first:last], n_lead, stop - start))
     return torch.cat(predicted)
