@@ -1,0 +1,212 @@
+"""Cross-validated ridge regression for many targets, as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
+
+from .ridge_plan import RidgePlan, score_targets
+from .splits import resolve_splits
+
+FIELD_ALPHAS: tuple[float, ...] = tuple(float(alpha) for alpha in np.logspace(1, 4, 10))
+
+
+class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Ridge regression whose penalty is chosen for each target by cross-validation.
+
+    The defaults are the field's: alphas 10 to 10,000 whose *squares* are the penalties, three bootstrap splits that
+    hold out a quarter of the rows in chunks of 40, the mean held-out correlation as the score, and no intercept
+    (features and responses are z-scored before).
+
+    Parameters
+    ----------
+    alphas : positive numbers to choose from. Ties go to the smallest.
+    penalty : what is added to the diagonal of X'X: ``"alpha_squared"`` (the convention of fMRI encoding code) or
+        ``"alpha"`` (that of scikit-learn and himalaya).
+    cv : None for the chunk bootstrap, a number of contiguous folds, ``"runs"`` for leaving one run out, any
+        scikit-learn splitter, or a list of (training rows, held-out rows). See :class:`ChunkBootstrap`.
+    scoring : ``"correlation"`` (a constant scores 0) or ``"r2"``.
+    fit_intercept : centre features and targets over the rows that train.
+    alpha_per_target : True chooses an alpha for each target, False one for all (best mean score).
+    n_targets_batch : targets worked on at once; None: as many as 128 MiB of temporaries allow.
+
+    Attributes
+    ----------
+    alphas_ : (n_targets,) chosen alpha; NaN for excluded targets.
+    cv_scores_ : (n_alphas, n_targets) mean held-out score, in the order of ``alphas``; None if nothing was chosen.
+    coef_ : (n_targets, n_features), or (n_features,) for a one-dimensional y.
+    intercept_ : (n_targets,), or a number for a one-dimensional y.
+    excluded_ : (n_targets,) bool: targets with a NaN. Their predictions are NaN; no other target sees them.
+
+    Notes
+    -----
+    Gram matrices and eigenvectors are float64; products with targets keep the precision of the data.
+
+    Examples
+    --------
+    >>> from brainwavlm_fast import RidgeCV
+    >>> generator = np.random.default_rng(0)
+    >>> X, weights = generator.standard_normal((400, 20)), generator.standard_normal((20, 3))
+    >>> RidgeCV().fit(X, X @ weights).score(X, X @ weights) > 0.99
+    True
+    """
+
+    def __init__(
+        self,
+        alphas: ArrayLike = FIELD_ALPHAS,
+        *,
+        penalty: Literal["alpha_squared", "alpha"] = "alpha_squared",
+        cv: Any = None,
+        scoring: Literal["correlation", "r2"] = "correlation",
+        fit_intercept: bool = False,
+        alpha_per_target: bool = True,
+        n_targets_batch: int | None = None,
+    ) -> None:
+        self.alphas = alphas
+        self.penalty = penalty
+        self.cv = cv
+        self.scoring = scoring
+        self.fit_intercept = fit_intercept
+        self.alpha_per_target = alpha_per_target
+        self.n_targets_batch = n_targets_batch
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        run_onsets: ArrayLike | None = None,
+        target_alphas: ArrayLike | None = None,
+    ) -> Self:
+        """Choose alphas, then fit on all rows.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features), float32 or float64; anything else becomes float64.
+        y : (n_rows,) or (n_rows, n_targets). A target with a NaN is left out with a warning; infinity is an error.
+        run_onsets : first row of each run (story), so that no held-out chunk straddles two; None: one run.
+        target_alphas : (n_targets,) alphas to use as they are, without cross-validation (NaN for excluded targets).
+
+        Raises
+        ------
+        ValueError : shapes disagree, every target holds a NaN, or a parameter is not one of its values.
+        """
+        design: NDArray[Any] = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        targets = _check_targets(y, design)
+        self._one_dimensional = targets.ndim == 1
+        targets = targets.reshape(len(targets), -1)
+        if self.scoring not in ("correlation", "r2"):
+            raise ValueError(f"scoring must be 'correlation' or 'r2', got {self.scoring!r}.")
+        self.excluded_ = np.isnan(targets).any(axis=0)
+        used = np.flatnonzero(~self.excluded_)
+        if not len(used):
+            raise ValueError(f"y: every one of the {targets.shape[1]} target(s) holds a NaN; nothing can be fitted.")
+        if len(used) < targets.shape[1]:
+            warnings.warn(
+                f"{targets.shape[1] - len(used)} of {targets.shape[1]} targets hold a NaN and are excluded.",
+                UserWarning,
+                stacklevel=2,
+            )
+            targets = targets[:, used]
+        choosing = target_alphas is None
+        plan = RidgePlan(
+            design.astype(np.result_type(design, targets), copy=False),
+            resolve_splits(self.cv, len(design), run_onsets=run_onsets) if choosing else (),
+            fit_intercept=self.fit_intercept,
+            scoring=self.scoring,
+            n_targets_batch=self.n_targets_batch,
+        )
+        scores = None
+        if choosing:
+            alphas = check_alphas(self.alphas)
+            scores = plan.score(targets, penalties(alphas, self.penalty))
+            chosen = choose_alphas(alphas, scores, per_target=self.alpha_per_target)
+        else:
+            chosen = check_target_alphas(target_alphas, self.excluded_)
+        coef, intercept = plan.weights(targets, penalties(chosen, self.penalty))
+        self.alphas_ = self._spread(chosen, np.float64)
+        self.cv_scores_ = None if scores is None else self._spread(scores, np.float64)
+        self.coef_ = self._spread(coef, coef.dtype).T
+        self.intercept_ = self._spread(intercept, intercept.dtype)
+        if self._one_dimensional:
+            self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
+        """Predicted targets: (n_rows, n_targets), or (n_rows,) if y had one dimension. NaN for excluded targets."""
+        check_is_fitted(self)
+        design: NDArray[Any] = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return design @ self.coef_.T + self.intercept_
+
+    def score(self, X: ArrayLike, y: ArrayLike, *, per_target: bool = False) -> float | NDArray[np.float64]:
+        """Score of the predictions, by ``scoring``: the mean over usable targets, or each with ``per_target``.
+
+        A target is left out of the mean (NaN with ``per_target``) if it was excluded by ``fit`` or holds a NaN here.
+        """
+        predicted = np.asarray(self.predict(X))
+        measured = _check_targets(y, predicted)
+        measured, predicted = (a.reshape(len(a), -1) for a in (measured, predicted))
+        if measured.shape != predicted.shape:
+            raise ValueError(f"y has {measured.shape[1]} target(s), but {predicted.shape[1]} were fitted.")
+        used = ~(np.isnan(measured).any(axis=0) | self.excluded_)
+        scores = np.full(measured.shape[1], np.nan)
+        scores[used] = score_targets(measured[:, used], predicted[:, used], self.scoring)
+        return scores if per_target else float(scores[used].mean()) if used.any() else float("nan")
+
+    def _spread(self, values: NDArray[Any], dtype: Any) -> NDArray[Any]:
+        """Values of the targets used, (..., n_used), among NaN for those excluded: (..., n_targets)."""
+        if not self.excluded_.any():
+            return values.astype(dtype, copy=False)
+        out = np.full((*values.shape[:-1], len(self.excluded_)), np.nan, dtype=dtype)
+        out[..., ~self.excluded_] = values
+        return out
+
+
+def penalties(alphas: NDArray[np.float64], convention: str) -> NDArray[np.float64]:
+    """What is added to the diagonal of X'X for alphas of a convention, ``"alpha_squared"`` or ``"alpha"``."""
+    if convention not in ("alpha_squared", "alpha"):
+        raise ValueError(f"penalty must be 'alpha_squared' or 'alpha', got {convention!r}.")
+    return np.square(alphas) if convention == "alpha_squared" else alphas
+
+
+def check_alphas(alphas: ArrayLike) -> NDArray[np.float64]:
+    """The alphas to choose from as float64 (n_alphas,), or a ValueError."""
+    values = np.atleast_1d(np.asarray(alphas, dtype=np.float64))
+    if values.ndim != 1 or values.size == 0 or not np.all(np.isfinite(values) & (values > 0)):
+        raise ValueError(f"alphas must be one or more positive, finite numbers, got {alphas!r}.")
+    return values
+
+
+def choose_alphas(alphas: NDArray[np.float64], scores: NDArray[np.float64], *, per_target: bool) -> NDArray[np.float64]:
+    """The best alpha of each target (n_targets,) from scores (n_alphas, n_targets); ties go to the smallest."""
+    order = np.argsort(alphas, kind="stable")
+    if per_target:
+        return alphas[order][np.argmax(scores[order], axis=0)]
+    best = alphas[order][np.argmax(scores[order].mean(axis=1))]
+    return np.full(scores.shape[1], best)
+
+
+def check_target_alphas(values: ArrayLike | None, excluded: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Given alphas of the targets that are not excluded, or a ValueError."""
+    given = np.asarray(values, dtype=np.float64)
+    if given.shape != excluded.shape:
+        raise ValueError(f"target_alphas must have shape {excluded.shape}, one a target, got {given.shape}.")
+    used = given[~excluded]
+    if not np.all(np.isfinite(used) & (used > 0)):
+        raise ValueError("target_alphas must be positive and finite for every target without NaN.")
+    return used
+
+
+def _check_targets(y: ArrayLike, X: NDArray[Any]) -> NDArray[Any]:
+    if y is None:
+        raise ValueError("RidgeCV requires y to be passed, but the target y is None.")
+    targets = check_array(
+        y, dtype=[np.float64, np.float32], ensure_2d=False, ensure_all_finite="allow-nan", input_name="y"
+    )
+    check_consistent_length(X, targets)
+    return targets
