@@ -1,2 +1,106 @@
+// The Python module _C: convert, check once, choose the device, release the GIL. Errors become ValueError.
 #include <pybind11/pybind11.h>
-PYBIND11_MODULE(_C, m) { m.doc() = "placeholder"; }
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <vector>
+
+#include "arrays.h"
+#include "ops.h"
+
+namespace py = pybind11;
+using namespace bwlm;
+
+namespace {
+
+using Whole = std::vector<int64_t>;
+
+void require_same(const std::string& name, const View& v, const View& like, int64_t rows, int64_t cols) {
+    require(v.on_gpu == like.on_gpu, name + ": lies on another device than the other arrays");
+    require(v.dtype == like.dtype, name + ": has another type than the other arrays");
+    require(v.rows == rows && v.cols == cols, name + ": expected shape (" + std::to_string(rows) + ", " +
+                                                  std::to_string(cols) + "), got " + shape_of(v));
+    require(v.cols <= 1 || v.col_stride == 1, name + ": columns must be contiguous");
+}
+
+Delays checked(const Whole& delays, const Whole& run_onsets, int64_t rows) {
+    require(!delays.empty(), "delays: at least one is needed");
+    require(!run_onsets.empty() && run_onsets[0] == 0, "run_onsets: the first run must start at row 0");
+    for (size_t k = 1; k < run_onsets.size(); ++k)
+        require(run_onsets[k] > run_onsets[k - 1] && run_onsets[k] < rows,
+                "run_onsets: must rise and stay below the number of rows");
+    return {delays.data(), static_cast<int64_t>(delays.size()), run_onsets.data(),
+            static_cast<int64_t>(run_onsets.size())};
+}
+
+// r and g are (1, n) matrices here, so that one conversion serves all arrays.
+void correlation(const py::object& px, const py::object& py_, int axis, const py::object& pr,
+                 const std::optional<py::object>& pg, double g_all, const std::optional<py::object>& pgx,
+                 int num_threads, std::uintptr_t stream) {
+    const View x = view_of("x", px), y = view_of("y", py_), r = view_of("r", pr, true);
+    require(axis == 0 || axis == 1, "axis: expected 0 or 1, got " + std::to_string(axis));
+    const int64_t n = axis == 1 ? x.rows : x.cols;
+    require_same("x", x, x, x.rows, x.cols);
+    require_same("y", y, x, x.rows, x.cols);
+    require_same("r", r, x, 1, n);
+    View g, gx;
+    if (pg) require_same("g", g = view_of("g", *pg), x, 1, n);
+    if (pgx) require_same("gx", gx = view_of("gx", *pgx, true), x, x.rows, x.cols);
+    const Launch launch{num_threads, stream};
+    py::gil_scoped_release release;
+    (x.on_gpu ? cuda::correlation : cpu::correlation)(x, y, axis, r.data, g.data, g_all, gx, launch);
+}
+
+void delay_stack(const py::object& px, const Whole& delays, const Whole& run_onsets, const py::object& pout,
+                 int num_threads, std::uintptr_t stream) {
+    const View x = view_of("x", px), out = view_of("out", pout, true);
+    require_same("x", x, x, x.rows, x.cols);
+    require_same("out", out, x, x.rows, x.cols * static_cast<int64_t>(delays.size()));
+    if (x.rows == 0) return;
+    const Delays d = checked(delays, run_onsets, x.rows);
+    const Launch launch{num_threads, stream};
+    py::gil_scoped_release release;
+    (x.on_gpu ? cuda::delay_stack : cpu::delay_stack)(x, d, out, launch);
+}
+
+void delay_stack_backward(const py::object& pg, const Whole& delays, const Whole& run_onsets,
+                          const py::object& pgx, int num_threads, std::uintptr_t stream) {
+    const View g_out = view_of("g_out", pg), gx = view_of("gx", pgx, true);
+    require_same("gx", gx, gx, gx.rows, gx.cols);
+    require_same("g_out", g_out, gx, gx.rows, gx.cols * static_cast<int64_t>(delays.size()));
+    if (gx.rows == 0) return;
+    const Delays d = checked(delays, run_onsets, gx.rows);
+    const Launch launch{num_threads, stream};
+    py::gil_scoped_release release;
+    (gx.on_gpu ? cuda::delay_stack_backward : cpu::delay_stack_backward)(g_out, d, gx, launch);
+}
+
+py::dict build_info() {
+    py::dict info;
+    info["version"] = BWLM_VERSION;
+    info["simd"] = cpu::simd_level();
+    info["threads"] = cpu::max_threads();
+    info["cuda_built"] = cuda::built();
+    info["cuda_devices"] = cuda::device_count();
+    return info;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+    m.doc() = "The native core of brainwavlm_fast; brainwavlm_fast.kernels is its public face.";
+    py::register_exception_translator([](std::exception_ptr p) {
+        try {
+            if (p) std::rethrow_exception(p);
+        } catch (const Error& e) {
+            py::set_error(PyExc_ValueError, e.what());
+        }
+    });
+    m.def("correlation", &correlation, py::arg("x"), py::arg("y"), py::arg("axis"), py::arg("r"),
+          py::arg("g"), py::arg("g_all"), py::arg("gx"), py::arg("num_threads"), py::arg("stream"));
+    m.def("delay_stack", &delay_stack, py::arg("x"), py::arg("delays"), py::arg("run_onsets"), py::arg("out"),
+          py::arg("num_threads"), py::arg("stream"));
+    m.def("delay_stack_backward", &delay_stack_backward, py::arg("g_out"), py::arg("delays"),
+          py::arg("run_onsets"), py::arg("gx"), py::arg("num_threads"), py::arg("stream"));
+    m.def("build_info", &build_info);
+}

@@ -1,0 +1,150 @@
+"""The native core's operations on arrays, without torch: NumPy on the host, CuPy (or any CUDA array) on a GPU.
+
+Definitions are in :mod:`brainwavlm_fast.reference`. Inputs are never copied when they are float32 or float64 with one
+contiguous axis (read-only is fine, and so is a transposed matrix for correlations); anything else is converted first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+try:
+    from . import _C
+except ImportError as error:  # pragma: no cover - seen only in a broken installation
+    raise ImportError(
+        "brainwavlm_fast's native core is not there. Either the source tree was imported instead of the installed "
+        "package (run from another folder, or install it with `pip install -e .`), or it was built for another Python."
+    ) from error
+
+Array = NDArray[Any]
+
+
+def correlation(x: ArrayLike, y: ArrayLike, *, axis: int, num_threads: int = 0) -> Array:
+    """Pearson correlation of two matrices along an axis.
+
+    Parameters
+    ----------
+    x, y : (n_trs, n_voxels), of one shape.
+    axis : 0: over time, for each voxel -> (n_voxels,). 1: across voxels, at each TR -> (n_trs,).
+    num_threads : CPU threads, 0 for OpenMP's default. The result does not depend on it.
+
+    Returns
+    -------
+    float32 if both are float32, else float64. 0 where a row (column) is constant; NaN where it holds a NaN.
+
+    Raises
+    ------
+    ValueError, TypeError : naming the argument.
+    """
+    x, y = _matrices(x=x, y=y)
+    _check_axis(axis)
+    if x.strides[0] < x.strides[1]:  # stored column by column: the same numbers, the other way round
+        x, y, axis = x.T, y.T, 1 - axis
+    x, y = _row_major(x), _row_major(y)
+    r = np.empty((1, x.shape[1 - axis]), x.dtype)
+    _C.correlation(x, y, axis, r, None, 0.0, None, num_threads, 0)
+    return r[0]
+
+
+def correlation_loss(pred: ArrayLike, target: ArrayLike, *, axis: int, num_threads: int = 0) -> float:
+    """Minus the mean of :func:`correlation`; ``axis`` 1 is BrainWavLM's loss (paper, equation 1)."""
+    r = correlation(pred, target, axis=axis, num_threads=num_threads)
+    return -float(r.mean(dtype=np.float64)) if r.size else 0.0
+
+
+def correlation_loss_grad(
+    pred: ArrayLike, target: ArrayLike, *, axis: int, num_threads: int = 0
+) -> tuple[float, Array]:
+    """The loss and its gradient for ``pred``, (n_trs, n_voxels), in one call."""
+    x, y = (_row_major(a) for a in _matrices(pred=pred, target=target))
+    _check_axis(axis)
+    n = x.shape[1 - axis]
+    r, gx = np.empty((1, n), x.dtype), np.empty(x.shape, x.dtype)
+    _C.correlation(x, y, axis, r, None, -1.0 / max(n, 1), gx, num_threads, 0)
+    return (-float(r.mean(dtype=np.float64)) if n else 0.0), gx
+
+
+def delay_stack(
+    x: ArrayLike, delays: Sequence[int], *, run_onsets: Sequence[int] | None = None, num_threads: int = 0
+) -> Array:
+    """Stack delayed copies of features, as finite impulse response models need them.
+
+    Parameters
+    ----------
+    x : (n_trs, n_features)
+    delays : in TRs, distinct; positive looks back, negative ahead.
+    run_onsets : first row of each run (story), rising from 0; one run by default. Nothing crosses from run to run.
+
+    Returns
+    -------
+    (n_trs, n_delays * n_features), all features of the first delay first; zeros where a run has no such row.
+    """
+    (x,) = _matrices(x=x)
+    x = _row_major(x)
+    chosen, onsets = check_delays(delays, run_onsets, len(x))
+    out = np.empty((len(x), len(chosen) * x.shape[1]), x.dtype)
+    _C.delay_stack(x, chosen, onsets, out, num_threads, 0)
+    return out
+
+
+def check_delays(delays: Sequence[int], run_onsets: Sequence[int] | None, n_trs: int) -> tuple[list[int], list[int]]:
+    """Delays and run onsets as lists of whole numbers, or an error that names the argument."""
+    chosen = _whole("delays", delays)
+    if not chosen:
+        raise ValueError("delays: at least one delay is needed, got none.")
+    if len(set(chosen)) != len(chosen):
+        raise ValueError(f"delays: must be distinct, got {chosen}.")
+    onsets = [0] if run_onsets is None else _whole("run_onsets", run_onsets)
+    rising = all(a < b for a, b in pairwise(onsets))
+    if not onsets or onsets[0] != 0 or not rising or onsets[-1] >= max(n_trs, 1):
+        raise ValueError(f"run_onsets: must rise from 0 and stay below n_trs = {n_trs}, got {onsets[:8]}.")
+    return chosen, onsets
+
+
+def build_info() -> dict[str, Any]:
+    """What the core was built with and what it found: version, SIMD level, threads, CUDA built, GPUs visible."""
+    return dict(_C.build_info())
+
+
+def _whole(name: str, values: Sequence[int]) -> list[int]:
+    array = np.asarray(list(values))
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise TypeError(f"{name}: expected whole numbers, got {list(values)!r}.")
+    return [int(value) for value in array]
+
+
+def _check_axis(axis: int) -> None:
+    if axis not in (0, 1) or isinstance(axis, bool):
+        raise ValueError(f"axis: expected 0 (over time) or 1 (across voxels), got {axis!r}.")
+
+
+def _matrices(**arrays: ArrayLike) -> list[Array]:
+    """The arguments as matrices of one shape and one floating type."""
+    found = {}
+    for name, value in arrays.items():
+        array = np.asarray(value)
+        if array.ndim != 2:
+            raise ValueError(f"{name}: expected a matrix (n_trs, n_columns), got shape {array.shape}.")
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"{name}: expected real numbers, got {array.dtype}.")
+        found[name] = array
+    first, *others = found
+    for name in others:
+        if found[name].shape != found[first].shape:
+            raise ValueError(f"{name}: expected the shape of {first}, {found[first].shape}, got {found[name].shape}.")
+    single = all(array.dtype in (np.float32, np.float16) for array in found.values())
+    dtype = np.dtype(np.float32 if single else np.float64)
+    return [array if array.dtype == dtype else array.astype(dtype) for array in found.values()]
+
+
+def _row_major(x: Array) -> Array:
+    """The matrix with contiguous columns and rows that do not overlap, copied only if it is not so already."""
+    size = x.itemsize
+    fits = (x.shape[1] <= 1 or x.strides[1] == size) and x.strides[0] % size == 0
+    fits = fits and (x.shape[0] <= 1 or abs(x.strides[0]) >= x.shape[1] * size)
+    return x if fits else np.ascontiguousarray(x)

@@ -1,0 +1,96 @@
+"""The definition of every operation of the native core: float64 NumPy, forward and backward, one line of maths each.
+
+Nothing here is fast. Tests hold the CPU and CUDA twins to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Float = NDArray[np.float64]
+
+
+def correlation(x: ArrayLike, y: ArrayLike, *, axis: int, eps: float = np.finfo(np.float64).eps) -> Float:
+    """Pearson correlation along ``axis`` of two (n_trs, n_voxels) matrices, with population moments.
+
+    r = sum(u v) / sqrt(sum(u u) sum(v v)), u = x - mean(x), v = y - mean(y). Where x or y is constant to rounding
+    (sum(u u) <= n (4 eps mean)^2, ``eps`` that of the type the data came in), r = 0. NaN stays in its row or column.
+    """
+    r, _, _, _, _ = _parts(x, y, axis, eps)
+    return r
+
+
+def correlation_backward(
+    x: ArrayLike, y: ArrayLike, g: ArrayLike, *, axis: int, eps: float = np.finfo(np.float64).eps
+) -> Float:
+    """Gradient of sum_i g_i r_i for ``x``: g (v / sqrt(sum(u u) sum(v v)) - r u / sum(u u)), 0 where r is set to 0."""
+    r, u, v, xx, norm = _parts(x, y, axis, eps)
+    factor = np.asarray(g, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        a = np.where(norm == 0, 0.0, factor / norm)
+        b = np.where(norm == 0, 0.0, factor * r / xx)
+    return np.expand_dims(a, axis) * v - np.expand_dims(b, axis) * u
+
+
+def correlation_loss(pred: ArrayLike, target: ArrayLike, *, axis: int, eps: float = np.finfo(np.float64).eps) -> float:
+    """Minus the mean correlation; ``axis`` 1 is the paper's loss: across voxels, averaged over TRs (equation 1)."""
+    return -float(np.mean(correlation(pred, target, axis=axis, eps=eps)))
+
+
+def correlation_loss_backward(
+    pred: ArrayLike, target: ArrayLike, *, axis: int, eps: float = np.finfo(np.float64).eps
+) -> Float:
+    """Gradient of :func:`correlation_loss` for ``pred``."""
+    n = np.shape(pred)[1 - axis]
+    return correlation_backward(pred, target, np.full(n, -1.0 / max(n, 1)), axis=axis, eps=eps)
+
+
+def delay_stack(x: ArrayLike, delays: Sequence[int], *, run_onsets: Sequence[int] | None = None) -> Float:
+    """FIR stack of (n_trs, n_features): out[t, k * n_features + f] = x[t - delays[k], f] if in t's run, else 0."""
+    x = np.asarray(x, np.float64)
+    n_trs, n_features = x.shape
+    out = np.zeros((n_trs, len(delays) * n_features))
+    for first, last in _runs(n_trs, run_onsets):
+        for t in range(first, last):
+            for k, delay in enumerate(delays):
+                if first <= t - delay < last:
+                    out[t, k * n_features : (k + 1) * n_features] = x[t - delay]
+    return out
+
+
+def delay_stack_backward(g_out: ArrayLike, delays: Sequence[int], *, run_onsets: Sequence[int] | None = None) -> Float:
+    """Gradient of :func:`delay_stack` for ``x``: each row collects from the rows that copied it."""
+    g_out = np.asarray(g_out, np.float64)
+    n_trs, n_features = len(g_out), g_out.shape[1] // len(delays)
+    gx = np.zeros((n_trs, n_features))
+    for first, last in _runs(n_trs, run_onsets):
+        for t in range(first, last):
+            for k, delay in enumerate(delays):
+                if first <= t - delay < last:
+                    gx[t - delay] += g_out[t, k * n_features : (k + 1) * n_features]
+    return gx
+
+
+def _parts(x: ArrayLike, y: ArrayLike, axis: int, eps: float) -> tuple[Float, Float, Float, Float, Float]:
+    """r, the centred u and v, sum(u u), and sqrt(sum(u u) sum(v v)), the last set to 0 where r is defined as 0."""
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    n = x.shape[axis]
+    if n == 0:
+        empty = np.zeros(x.shape[1 - axis])
+        return empty, x, y, empty, empty
+    mx, my = x.mean(axis, keepdims=True), y.mean(axis, keepdims=True)
+    u, v = x - mx, y - my
+    xx, yy, xy = (u * u).sum(axis), (v * v).sum(axis), (u * v).sum(axis)
+    constant = (xx <= n * (4 * eps * mx.squeeze(axis)) ** 2) | (yy <= n * (4 * eps * my.squeeze(axis)) ** 2)
+    norm = np.where(constant, 0.0, np.sqrt(xx) * np.sqrt(yy))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = np.where(constant, 0.0, xy / norm)
+    return r, u, v, xx, norm
+
+
+def _runs(n_trs: int, run_onsets: Sequence[int] | None) -> list[tuple[int, int]]:
+    onsets = [0] if run_onsets is None else list(run_onsets)
+    return list(zip(onsets, [*onsets[1:], n_trs], strict=True))

@@ -1,0 +1,57 @@
+// Python arrays to views: NumPy's buffer on the host, __cuda_array_interface__ (torch, CuPy) on the GPU.
+// Nothing is copied; the Python object outlives the call, since the caller holds it.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "core.h"
+
+namespace bwlm {
+
+namespace py = pybind11;
+
+inline DType dtype_of(const std::string& name, char kind, int64_t size) {
+    require(kind == 'f' && (size == 4 || size == 8), name + ": expected float32 or float64");
+    return size == 4 ? DType::f32 : DType::f64;
+}
+
+// A matrix. `writable` outputs must be writable; inputs may be read-only.
+inline View view_of(const std::string& name, const py::object& object, bool writable = false) {
+    View v;
+    if (py::hasattr(object, "__cuda_array_interface__")) {
+        const py::dict face = object.attr("__cuda_array_interface__");
+        const auto shape = face["shape"].cast<std::vector<int64_t>>();
+        const auto type = face["typestr"].cast<std::string>();
+        require(shape.size() == 2,
+                name + ": expected a matrix, got " + std::to_string(shape.size()) + " axes");
+        const int64_t size = std::stoll(type.substr(2));
+        v.dtype = dtype_of(name, type[1], size);
+        v.rows = shape[0];
+        v.cols = shape[1];
+        v.row_stride = v.cols;
+        if (face.contains("strides") && !face["strides"].is_none()) {
+            const auto strides = face["strides"].cast<std::vector<int64_t>>();
+            v.row_stride = strides[0] / size;
+            v.col_stride = strides[1] / size;
+        }
+        v.data = reinterpret_cast<void*>(face["data"].cast<std::pair<std::uintptr_t, bool>>().first);
+        v.on_gpu = true;
+        return v;
+    }
+    require(py::isinstance<py::array>(object), name + ": expected an array");
+    const auto array = py::reinterpret_borrow<py::array>(object);
+    require(array.ndim() == 2, name + ": expected a matrix, got " + std::to_string(array.ndim()) + " axes");
+    require(!writable || array.writeable(), name + ": is read-only");
+    v.dtype = dtype_of(name, array.dtype().kind(), array.itemsize());
+    v.rows = array.shape(0);
+    v.cols = array.shape(1);
+    v.row_stride = array.strides(0) / array.itemsize();
+    v.col_stride = array.strides(1) / array.itemsize();
+    v.data = const_cast<void*>(array.data());
+    return v;
+}
+
+}  // namespace bwlm

@@ -1,0 +1,33 @@
+// Shared by the CUDA sources: error checks and block reductions.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <string>
+
+#include "ops.h"
+
+namespace bwlm::cuda {
+
+inline cudaStream_t stream_of(const Launch& launch) { return reinterpret_cast<cudaStream_t>(launch.stream); }
+
+// After a launch: configuration errors only, nothing synchronises.
+inline void check_launch(const char* name) {
+    const cudaError_t status = cudaGetLastError();
+    if (status != cudaSuccess)
+        throw std::runtime_error(std::string(name) + ": CUDA launch failed: " + cudaGetErrorString(status));
+}
+
+template <int kThreads>
+__device__ double block_sum(double value) {
+    __shared__ double shared[kThreads / 32];
+    for (int offset = 16; offset > 0; offset /= 2) value += __shfl_down_sync(0xffffffffu, value, offset);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
+    __syncthreads();
+    double total = 0;
+    for (int w = 0; w < kThreads / 32; ++w) total += shared[w];
+    return total;
+}
+
+}  // namespace bwlm::cuda

@@ -1,0 +1,51 @@
+// The contract: every operation once. cpu:: and cuda:: hold twins with the same signature and meaning;
+// brainwavlm_fast/reference.py holds the definition. Outputs are allocated by the caller.
+#pragma once
+
+#include <cstdint>
+
+#include "core.h"
+
+namespace bwlm {
+
+// Options that only one side needs: num_threads on the CPU, the caller's stream on the GPU.
+struct Launch {
+    int num_threads = 0;        // 0: OpenMP's default
+    std::uintptr_t stream = 0;  // cudaStream_t
+};
+
+// Delays of an FIR stack and the first rows of runs, both host memory. The first run starts at row 0.
+struct Delays {
+    const int64_t* delays = nullptr;  // (n_delays,) distinct, in rows
+    int64_t n_delays = 0;
+    const int64_t* run_onsets = nullptr;  // (n_runs,) rising, run_onsets[0] == 0
+    int64_t n_runs = 0;
+};
+
+// Pearson correlation of x and y, both (rows, cols) with unit col_stride, and its gradient, in one call.
+//   axis 1: r (rows,), across the columns of each row.   axis 0: r (cols,), across the rows of each column.
+//   gx (rows, cols), optional (data == nullptr: not wanted): sum_i g_i dr_i/dx, with g of r's length, or
+//   g = g_all for every i when g is nullptr.
+// Population moments around two-pass means. r = 0 with zero gradient where x or y is constant to rounding.
+// A NaN stays in its own row (column): r and gx there are NaN, no other is touched.
+namespace cpu {
+void correlation(const View& x, const View& y, int axis, void* r, const void* g, double g_all, const View& gx,
+                 const Launch&);
+void delay_stack(const View& x, const Delays&, const View& out, const Launch&);
+void delay_stack_backward(const View& g_out, const Delays&, const View& gx, const Launch&);
+int max_threads();
+const char* simd_level();
+}  // namespace cpu
+
+// out (rows, n_delays * cols), delay-major: out[t, k * cols + f] = x[t - delays[k], f] within t's run, else
+// 0. Backward: gx[t, f] = sum_k g_out[t + delays[k], k * cols + f] over rows of t's run.
+namespace cuda {
+bool built();
+int device_count();
+void correlation(const View& x, const View& y, int axis, void* r, const void* g, double g_all, const View& gx,
+                 const Launch&);
+void delay_stack(const View& x, const Delays&, const View& out, const Launch&);
+void delay_stack_backward(const View& g_out, const Delays&, const View& gx, const Launch&);
+}  // namespace cuda
+
+}  // namespace bwlm

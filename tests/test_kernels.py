@@ -1,0 +1,215 @@
+"""The CPU core against its float64 definition, over awkward sizes, layouts, types and conditioning."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brainwavlm_fast import kernels, reference
+
+SIZES = [0, 1, 2, 3, 15, 16, 17, 31, 33, 129, 257, 1025]
+
+
+def tolerance(dtype):
+    """Absolute error of a correlation: a few roundings of its own type."""
+    return 30 * np.finfo(dtype).eps
+
+
+def pair(n_trs, n_voxels, dtype, *, mean=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n_trs, n_voxels))
+    y = 0.5 * x + rng.standard_normal((n_trs, n_voxels))
+    return (x + mean).astype(dtype), (y - mean).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("other", [1, 3, 260])
+def test_correlation_and_loss_gradient_are_their_definition(n, other, axis, dtype):
+    shape = (n, other) if axis == 0 else (other, n)
+    x, y = pair(*shape, dtype)
+    eps = np.finfo(dtype).eps
+    r = kernels.correlation(x, y, axis=axis)
+    assert r.dtype == dtype
+    np.testing.assert_allclose(r, reference.correlation(x, y, axis=axis, eps=eps), atol=tolerance(dtype), rtol=0)
+    loss, gradient = kernels.correlation_loss_grad(x, y, axis=axis)
+    expected = reference.correlation_loss_backward(x, y, axis=axis, eps=eps)
+    assert abs(loss - reference.correlation_loss(x, y, axis=axis, eps=eps)) <= tolerance(dtype)
+    # The gradient is a difference of two terms of this size (it is exactly 0 for two points, where r is 1 or -1).
+    _, _, v, _, norm = reference._parts(x, y, axis, eps)
+    terms = np.abs(v) / np.expand_dims(np.where(norm == 0, np.inf, norm), axis) / max(r.size, 1)
+    np.testing.assert_allclose(gradient, expected, atol=30 * eps * terms.max(initial=0), rtol=0)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("mean", [30.0, 1000.0])
+def test_a_large_mean_does_not_cancel(axis, mean):
+    """Trap 11: raw sums of squares would lose everything in float32; two centred passes lose nothing."""
+    x, y = pair(300, 300, np.float32, mean=mean)
+    expected = reference.correlation(x, y, axis=axis)
+    np.testing.assert_allclose(kernels.correlation(x, y, axis=axis), expected, atol=2e-6, rtol=0)
+    _, gradient = kernels.correlation_loss_grad(x, y, axis=axis)
+    exact = reference.correlation_loss_backward(x, y, axis=axis)
+    assert np.linalg.norm(gradient - exact) <= 2e-4 * np.linalg.norm(exact)
+
+
+def test_population_and_sample_variance_are_not_mixed():
+    """Trap 11: N against N - 1 in one formula would give 0.9 on a block of 10."""
+    x = np.arange(10.0)[:, None]
+    assert kernels.correlation(x, 3 * x + 1, axis=0)[0] == pytest.approx(1.0, abs=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e6, 3e-20])
+def test_constant_rows_have_no_correlation_and_no_gradient(axis, value, dtype):
+    x, y = pair(40, 40, dtype)
+    index = (slice(None), 7) if axis == 0 else (7, slice(None))
+    x[index] = value
+    r = kernels.correlation(x, y, axis=axis)
+    _, gradient = kernels.correlation_loss_grad(x, y, axis=axis)
+    assert r[7] == 0
+    assert np.all(gradient[index] == 0)
+    assert np.isfinite(r).all()
+    assert (np.delete(r, 7) != 0).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_nan_stays_where_it_is(axis):
+    """Trap 10: it never spreads to another voxel or TR."""
+    x, y = pair(40, 600, np.float32)
+    clean = kernels.correlation(x, y, axis=axis)
+    _, clean_gradient = kernels.correlation_loss_grad(x, y, axis=axis)
+    x[5, 11] = np.nan
+    r = kernels.correlation(x, y, axis=axis)
+    _, gradient = kernels.correlation_loss_grad(x, y, axis=axis)
+    hit = 11 if axis == 0 else 5
+    assert np.isnan(r[hit])
+    assert np.array_equal(np.delete(r, hit), np.delete(clean, hit))
+    where = 1 if axis == 0 else 0
+    assert np.array_equal(np.delete(gradient, hit, axis=where), np.delete(clean_gradient, hit, axis=where))
+
+
+def layouts(x):
+    wide = np.zeros((x.shape[0], 2 * x.shape[1] + 3), x.dtype)
+    wide[:, : x.shape[1]] = x
+    sparse = np.zeros((x.shape[0], 2 * x.shape[1]), x.dtype)
+    sparse[:, ::2] = x
+    locked = x.copy()
+    locked.flags.writeable = False
+    return {
+        "padded rows": wide[:, : x.shape[1]],
+        "every other column": sparse[:, ::2],
+        "column major": np.asfortranarray(x),
+        "reversed rows": x[::-1].copy()[::-1],
+        "read-only": locked,
+    }
+
+
+@pytest.mark.parametrize("layout", list(layouts(np.zeros((1, 1)))))
+@pytest.mark.parametrize("axis", [0, 1])
+def test_layouts_do_not_matter(axis, layout):
+    x, y = pair(33, 70, np.float32)
+    x_laid, y_laid = layouts(x)[layout], layouts(y)[layout]
+    before = x_laid.copy()
+    np.testing.assert_allclose(
+        kernels.correlation(x_laid, y_laid, axis=axis), kernels.correlation(x, y, axis=axis), atol=1e-6
+    )
+    assert np.array_equal(kernels.delay_stack(x_laid, [1, 2]), kernels.delay_stack(x, [1, 2]))
+    np.testing.assert_allclose(
+        kernels.correlation_loss_grad(x_laid, y_laid, axis=axis)[1],
+        kernels.correlation_loss_grad(x, y, axis=axis)[1],
+        atol=1e-9,
+    )
+    assert np.array_equal(x_laid, before)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_threads_do_not_change_a_bit(axis):
+    x, y = pair(70, 3000, np.float32)
+    runs = [kernels.correlation_loss_grad(x, y, axis=axis, num_threads=n) for n in (1, 2, 3, 2)]
+    for loss, gradient in runs[1:]:
+        assert loss == runs[0][0]
+        assert np.array_equal(gradient, runs[0][1])
+
+
+def test_half_and_whole_numbers_are_accepted():
+    x, y = pair(20, 9, np.float32)
+    half = kernels.correlation(x.astype(np.float16), y.astype(np.float16), axis=0)
+    assert half.dtype == np.float32
+    np.testing.assert_allclose(half, kernels.correlation(x, y, axis=0), atol=5e-3)
+    counts = np.arange(20).reshape(10, 2)
+    assert kernels.correlation(counts, counts, axis=0).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_features", [1, 2, 17, 130])
+@pytest.mark.parametrize("n_trs", [0, 1, 2, 31, 33, 70])
+@pytest.mark.parametrize("delays", [(1, 2, 3, 4), (0,), (4, -1, 0), (40,)])
+def test_delay_stack_is_its_definition(n_trs, n_features, delays, dtype):
+    x = np.random.default_rng(0).standard_normal((n_trs, n_features)).astype(dtype)
+    got = kernels.delay_stack(x, delays)
+    assert got.dtype == dtype
+    assert np.array_equal(got, reference.delay_stack(x, delays).astype(dtype))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n_trs=st.integers(1, 40),
+    delays=st.lists(st.integers(-6, 9), min_size=1, max_size=5, unique=True),
+    cuts=st.sets(st.integers(1, 39), max_size=4),
+)
+def test_nothing_crosses_from_run_to_run(n_trs, delays, cuts):
+    """Trap 8: stacking runs together is stacking each alone."""
+    onsets = [0, *sorted(c for c in cuts if c < n_trs)]
+    x = np.random.default_rng(0).standard_normal((n_trs, 3))
+    got = kernels.delay_stack(x, delays, run_onsets=onsets)
+    alone = [kernels.delay_stack(part, delays) for part in np.split(x, onsets[1:])]
+    assert np.array_equal(got, np.concatenate(alone))
+    assert np.array_equal(got, reference.delay_stack(x, delays, run_onsets=onsets))
+
+
+@settings(max_examples=40, deadline=None)
+@given(n_trs=st.integers(2, 40), n_voxels=st.integers(2, 40), scale=st.floats(1e-3, 1e3), shift=st.floats(-100, 100))
+def test_correlation_ignores_scale_and_shift(n_trs, n_voxels, scale, shift):
+    x, y = pair(n_trs, n_voxels, np.float64)
+    for axis in (0, 1):
+        r = kernels.correlation(x, y, axis=axis)
+        np.testing.assert_allclose(kernels.correlation(scale * x + shift, y, axis=axis), r, atol=1e-9)
+        np.testing.assert_allclose(kernels.correlation(y, x, axis=axis), r, atol=1e-14)
+        assert np.all(np.abs(r) <= 1 + 1e-12)
+
+
+GOOD = np.zeros((4, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: kernels.correlation(GOOD[0], GOOD, axis=0), ValueError, "x: expected a matrix"),
+        (lambda: kernels.correlation(GOOD, GOOD[:2], axis=0), ValueError, "y: expected the shape of x"),
+        (lambda: kernels.correlation(GOOD, GOOD, axis=2), ValueError, "axis: expected 0"),
+        (lambda: kernels.correlation(GOOD.astype(complex), GOOD, axis=0), TypeError, "x: expected real"),
+        (lambda: kernels.correlation_loss_grad(GOOD, GOOD[:, :2], axis=1), ValueError, "target: expected the shape"),
+        (lambda: kernels.delay_stack(GOOD, []), ValueError, "delays: at least one"),
+        (lambda: kernels.delay_stack(GOOD, [1, 1]), ValueError, "delays: must be distinct"),
+        (lambda: kernels.delay_stack(GOOD, [1.5]), TypeError, "delays: expected whole"),
+        (lambda: kernels.delay_stack(GOOD, [1], run_onsets=[1]), ValueError, "run_onsets: must rise from 0"),
+        (lambda: kernels.delay_stack(GOOD, [1], run_onsets=[0, 9]), ValueError, "run_onsets: must rise"),
+        (lambda: kernels.delay_stack(GOOD, [1], run_onsets=[0, 2, 2]), ValueError, "run_onsets: must rise"),
+        (lambda: kernels.delay_stack(np.zeros(3), [1]), ValueError, "x: expected a matrix"),
+    ],
+)
+def test_bad_input_is_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_build_info_says_what_was_built():
+    info = kernels.build_info()
+    assert info["simd"] in ("baseline", "avx2", "avx512")
+    assert info["threads"] >= 1
+    assert isinstance(info["cuda_built"], bool)

@@ -1,0 +1,113 @@
+"""The torch face: gradients, opcheck, compile, and the same numbers as the NumPy face."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from brainwavlm_fast import kernels, ops, reference
+
+
+def pair(n_trs=9, n_voxels=13, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    return (
+        torch.randn(n_trs, n_voxels, generator=generator, dtype=dtype),
+        torch.randn(n_trs, n_voxels, generator=generator, dtype=dtype),
+    )
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_gradients(axis):
+    x, y = (t.requires_grad_() for t in pair())
+    assert torch.autograd.gradcheck(lambda a, b: ops.correlation(a, b, axis=axis), (x, y))
+    assert torch.autograd.gradcheck(lambda a: ops.correlation_loss(a, y.detach(), axis=axis), (x,))
+
+
+@pytest.mark.parametrize("onsets", [None, [0, 4]])
+def test_delay_gradients(onsets):
+    x, _ = pair()
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(lambda a: ops.delay_stack(a, [1, 2, -1], run_onsets=onsets), (x,))
+    g = torch.randn(9, 39, dtype=torch.float64)
+    ops.delay_stack(x, [1, 2, -1], run_onsets=onsets).backward(g)
+    np.testing.assert_allclose(
+        x.grad, reference.delay_stack_backward(g.numpy(), [1, 2, -1], run_onsets=onsets), atol=1e-14
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_opcheck(dtype):
+    x, y = pair(dtype=dtype)
+    x.requires_grad_()
+    for axis in (0, 1):
+        torch.library.opcheck(ops._correlation, (x, y, axis, 1))
+        torch.library.opcheck(ops._correlation_loss, (x, y, axis, True, 1))
+        torch.library.opcheck(
+            ops._correlation_backward, (x.detach(), y, torch.randn(x.shape[1 - axis], dtype=dtype), axis, 1)
+        )
+    torch.library.opcheck(ops._delay_stack, (x, [1, 2], [0, 4], 1))
+    torch.library.opcheck(ops._delay_stack_backward, (torch.randn(9, 26, dtype=dtype), [1, 2], [0, 4], 1))
+
+
+def test_the_numbers_of_the_numpy_face():
+    x, y = pair(30, 50, torch.float32)
+    for axis in (0, 1):
+        assert np.array_equal(
+            ops.correlation(x, y, axis=axis).numpy(), kernels.correlation(x.numpy(), y.numpy(), axis=axis)
+        )
+        leaf = x.clone().requires_grad_()
+        loss = ops.correlation_loss(leaf, y, axis=axis)
+        loss.backward()
+        expected, gradient = kernels.correlation_loss_grad(x.numpy(), y.numpy(), axis=axis)
+        assert loss.item() == pytest.approx(expected, abs=1e-7)
+        assert np.array_equal(leaf.grad.numpy(), gradient)
+    assert np.array_equal(ops.delay_stack(x, [1, 2]).numpy(), kernels.delay_stack(x.numpy(), [1, 2]))
+
+
+def test_layouts():
+    x, y = pair(12, 8)
+    for view in (x.T.contiguous().T, torch.cat([x, x], 1)[:, :8], x.expand(12, 8), x[:1].expand(12, 8)):
+        torch.testing.assert_close(ops.correlation(view, y, axis=1), ops.correlation(view.contiguous(), y, axis=1))
+        torch.testing.assert_close(ops.delay_stack(view, [1]), ops.delay_stack(view.contiguous(), [1]))
+
+
+def test_compiled_without_a_graph_break():
+    x, y = pair(dtype=torch.float32)
+
+    def loss(a):
+        return ops.correlation_loss(ops.delay_stack(a, (1, 2)), torch.cat([y, y], 1), axis=1)
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    loss(a).backward()
+    compiled(b).backward()
+    assert torch.equal(a.grad, b.grad)
+
+
+def test_no_gradient_is_made_when_none_is_wanted():
+    x, y = pair()
+    with torch.no_grad():
+        assert not ops.correlation_loss(x.requires_grad_(), y, axis=1).requires_grad
+
+
+GOOD = torch.zeros(4, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: ops.correlation(GOOD, GOOD[:2], axis=0), ValueError, "y: expected"),
+        (lambda: ops.correlation(GOOD, GOOD.double(), axis=0), ValueError, "y: expected"),
+        (lambda: ops.correlation(GOOD.half(), GOOD.half(), axis=0), TypeError, "x: expected float32"),
+        (lambda: ops.correlation(GOOD.numpy(), GOOD, axis=0), TypeError, "x: expected a torch tensor"),
+        (lambda: ops.correlation(GOOD, GOOD.to("meta"), axis=0), ValueError, "on meta"),
+        (lambda: ops.correlation_loss(GOOD, GOOD.clone().requires_grad_(), axis=1), ValueError, "target: requires"),
+        (lambda: ops.correlation_loss(GOOD, GOOD, axis=-1), ValueError, "axis"),
+        (lambda: ops.delay_stack(GOOD[0], [1]), ValueError, "x: expected a matrix"),
+        (lambda: ops.delay_stack(GOOD, [2, 2]), ValueError, "delays"),
+    ],
+)
+def test_bad_input_is_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
