@@ -162,7 +162,8 @@ class RidgePlan:
         Y = np.ascontiguousarray(Y, dtype=self._design.dtype)
         if not self._fit_intercept:
             return Y, np.zeros(Y.shape[1], dtype=Y.dtype)
-        mean = Y.mean(axis=0, dtype=np.float64)
+        # a constant's mean may round: without this it would keep a spread of one unit in the last place
+        mean = np.where(Y.max(axis=0) == Y.min(axis=0), Y[0], Y.mean(axis=0, dtype=np.float64))
         return (Y - mean).astype(Y.dtype), mean.astype(Y.dtype)
 
     def _tiles(self, n_targets: int, n_held: int) -> Iterator[slice]:

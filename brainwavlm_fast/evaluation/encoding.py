@@ -1,0 +1,245 @@
+"""Voxelwise encoding models: how well features of stories predict responses to a story they were not fitted on.
+
+For each story features are z-scored, delayed on their true history, and only then cut to the responses' rows and
+concatenated, so that nothing crosses from one story into the next. Ridge with one alpha a voxel is fitted on the
+training stories; a voxel's score is the Pearson correlation over time on a held-out story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..data import Split
+from ..errors import ConfigError, DataError
+from ..kernels import correlation, delay_stack
+from ..progress import Progress
+from .ridge import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
+from .ridge_plan import RidgePlan
+from .splits import ChunkBootstrap, resolve_splits
+
+EPS = 1e-5  # added to a feature's variance, as in training
+_VOXELS_AT_ONCE = 2048
+_GIB = 1 << 30
+
+
+class Responses(Protocol):
+    """Where measured responses come from."""
+
+    @property
+    def n_voxels(self) -> int:
+        """Voxels of every story."""
+
+    def read(self, story: str, voxels: slice) -> NDArray[Any]:
+        """A story's responses for a stretch of voxels: floats (n_trs, n_voxels_wanted), NaN kept."""
+
+
+@dataclass(frozen=True)
+class RidgeSettings:
+    """How alphas are chosen: the field's grid and chunk bootstrap unless changed.
+
+    Attributes
+    ----------
+    alphas, penalty : see :class:`RidgeCV`.
+    n_splits, chunk_length, held_fraction, gap, seed : see :class:`ChunkBootstrap`.
+    """
+
+    alphas: tuple[float, ...] = FIELD_ALPHAS
+    penalty: str = "alpha_squared"
+    n_splits: int = 3
+    chunk_length: int = 40
+    held_fraction: float = 0.25
+    gap: int = 0
+    seed: int = 0
+
+    def splitter(self) -> ChunkBootstrap:
+        """The bootstrap."""
+        return ChunkBootstrap(
+            self.n_splits,
+            chunk_length=self.chunk_length,
+            held_fraction=self.held_fraction,
+            gap=self.gap,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """An encoding model's scores; every array is NaN at excluded voxels.
+
+    Attributes
+    ----------
+    validation, test : story -> correlation over time of each voxel (n_voxels,).
+    alphas : (n_voxels,) the alpha of each voxel.
+    cv_scores : (n_voxels,) mean held-out correlation at that alpha; None if the alphas were given.
+    excluded : (n_voxels,) bool: voxels with a NaN or infinity in, or constant over, one of the stories.
+    """
+
+    validation: dict[str, NDArray[np.float64]]
+    test: dict[str, NDArray[np.float64]]
+    alphas: NDArray[np.float64]
+    cv_scores: NDArray[np.float64] | None
+    excluded: NDArray[np.bool_]
+
+    @property
+    def mean_validation(self) -> NDArray[np.float64] | None:
+        """Correlation of each voxel averaged over the validation stories; None without one."""
+        return np.mean(list(self.validation.values()), axis=0) if self.validation else None
+
+    @property
+    def mean_test(self) -> NDArray[np.float64]:
+        """Correlation of each voxel averaged over the test stories."""
+        return np.mean(list(self.test.values()), axis=0)
+
+
+def encode(
+    features: Mapping[str, NDArray[Any]],
+    responses: Responses,
+    *,
+    split: Split,
+    delays: Sequence[int] = (1, 2, 3, 4),
+    ridge: RidgeSettings | None = None,
+    alphas: ArrayLike | None = None,
+    memory_gb: float = 4.0,
+    progress: Progress | None = None,
+    label: str = "ridge",
+) -> Encoding:
+    """Fit on the training stories, score on validation and test stories.
+
+    Parameters
+    ----------
+    features : story -> (max(delays) + n_trs, width); row ``max(delays) + k`` belongs to response k.
+    responses : measured responses of the same stories; z-scored here, story by story.
+    split : which stories train, validate and test.
+    delays : FIR delays in TRs.
+    ridge : how alphas are chosen.
+    alphas : (n_voxels,) alphas of each voxel to use without cross-validation, such as another encoding's ``alphas``.
+    memory_gb : responses are read in stretches of voxels of about this size.
+
+    Raises
+    ------
+    ConfigError : a story is in two parts of the split.
+    DataError : features or responses of a story are missing, disagree in rows, or hold no usable voxel.
+    """
+    ridge, progress = ridge or RidgeSettings(), progress or Progress()
+    _check_split(split, features)
+    designs = {name: delayed(features[name], delays, story=name) for name in _stories(split)}
+    X = np.concatenate([designs[name] for name in split.train])
+    lengths = [len(designs[name]) for name in split.train]
+    splits = []
+    if alphas is None:
+        splits = resolve_splits(ridge.splitter(), len(X), run_onsets=np.cumsum([0, *lengths[:-1]]))
+    plan = RidgePlan(X, splits, keep_folds=True)
+    grid = check_alphas(ridge.alphas)
+
+    n = responses.n_voxels
+    out = Encoding(
+        {name: np.full(n, np.nan) for name in split.validation},
+        {name: np.full(n, np.nan) for name in split.test},
+        np.full(n, np.nan),
+        np.full(n, np.nan) if alphas is None else None,
+        np.ones(n, dtype=bool),
+    )
+    n_rows = sum(map(len, designs.values()))
+    stretch = max(1, int(memory_gb * _GIB / (8 * n_rows)))  # what is read, and a z-scored copy
+    with progress.task(label, n) as advance:
+        for first in range(0, n, stretch):
+            here = slice(first, min(first + stretch, n))
+            measured = _read(responses, here, designs)
+            for start in range(here.start, here.stop, _VOXELS_AT_ONCE):
+                tile = slice(start, min(start + _VOXELS_AT_ONCE, here.stop))
+                part = {name: Y[:, tile.start - first : tile.stop - first] for name, Y in measured.items()}
+                given = None if alphas is None else np.asarray(alphas, dtype=np.float64)[tile]
+                _encode_tile(plan, designs, part, split, tile, given, grid, ridge.penalty, out)
+                advance(tile.stop - tile.start)
+    if out.excluded.all():
+        raise DataError(f"every one of the {n} voxels holds NaN or a constant in some story; nothing can be fitted.")
+    return out
+
+
+def delayed(features: NDArray[Any], delays: Sequence[int], *, story: str = "") -> NDArray[Any]:
+    """A story's design: (n_trs, n_delays * width), from features with ``max(delays)`` rows of history.
+
+    Each feature is z-scored over all rows given, delays are stacked, and then the history rows are dropped: the first
+    responses see true features, never zeros and never another story.
+    """
+    history = max(delays)
+    if features.ndim != 2 or len(features) <= history:
+        raise DataError(
+            f"features of story '{story}' have shape {features.shape}; expected ({history} rows of history + its TRs, "
+            "width)."
+        )
+    if not np.isfinite(features).all():
+        raise DataError(f"features of story '{story}' hold NaN or infinity; compute them again.")
+    mean, variance = features.mean(axis=0, dtype=np.float64), features.var(axis=0, dtype=np.float64)
+    normal = ((features - mean) / np.sqrt(variance + EPS)).astype(features.dtype)
+    return delay_stack(normal, delays)[history:]
+
+
+def _encode_tile(
+    plan: RidgePlan,
+    designs: Mapping[str, NDArray[Any]],
+    measured: Mapping[str, NDArray[Any]],
+    split: Split,
+    tile: slice,
+    given: NDArray[np.float64] | None,
+    grid: NDArray[np.float64],
+    convention: str,
+    out: Encoding,
+) -> None:
+    usable = np.ones(tile.stop - tile.start, dtype=bool)
+    for Y in measured.values():
+        usable &= np.isfinite(Y).all(axis=0) & (Y.max(axis=0) > Y.min(axis=0))
+    voxels = np.arange(tile.start, tile.stop)[usable]
+    if not len(voxels):
+        return
+    Y = np.concatenate([_zscore(measured[name][:, usable]) for name in split.train])
+    if given is None:
+        scores = plan.score(Y, penalties(grid, convention))
+        chosen = choose_alphas(grid, scores, per_target=True)
+        assert out.cv_scores is not None
+        out.cv_scores[voxels] = scores.max(axis=0)
+    else:
+        chosen = check_target_alphas(given, ~usable)
+    coef, _ = plan.weights(Y, penalties(chosen, convention))
+    out.alphas[voxels], out.excluded[voxels] = chosen, False
+    for scores_of in (out.validation, out.test):
+        for name, r in scores_of.items():
+            r[voxels] = correlation(designs[name] @ coef, measured[name][:, usable], axis=0)
+
+
+def _zscore(Y: NDArray[Any]) -> NDArray[Any]:
+    mean, std = Y.mean(axis=0, dtype=np.float64), Y.std(axis=0, dtype=np.float64)
+    return ((Y - mean) / std).astype(Y.dtype)
+
+
+def _read(responses: Responses, voxels: slice, designs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    measured = {}
+    for name, design in designs.items():
+        measured[name] = Y = responses.read(name, voxels)
+        if len(Y) != len(design):
+            raise DataError(
+                f"story '{name}': features give {len(design)} TRs, but its responses have {len(Y)} rows; "
+                "they were made from different data."
+            )
+    return measured
+
+
+def _stories(split: Split) -> list[str]:
+    return [*split.train, *split.validation, *split.test]
+
+
+def _check_split(split: Split, features: Mapping[str, Any]) -> None:
+    named = _stories(split)
+    twice = sorted({name for name in named if named.count(name) > 1})
+    if twice:
+        raise ConfigError(f"story {', '.join(twice)} is in two parts of the split; held-out stories must not train.")
+    missing = [name for name in named if name not in features]
+    if missing:
+        raise DataError(f"no features of story {', '.join(missing)}; compute them for every story of the split.")
+    if not split.train or not split.test:
+        raise ConfigError("a split needs at least one training story and one test story.")

@@ -1,0 +1,135 @@
+"""The encoding model: equality with a plain transcription, planted truth, traps 8 and 10, leaks, bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from field_ridge import bootstrap_ridge, zscored
+from stories import DELAYS, LENGTHS, SPLIT, plain_design, planted
+
+from brainwavlm_fast.data import Split
+from brainwavlm_fast.errors import ConfigError, DataError
+from brainwavlm_fast.evaluation.encoding import RidgeSettings, delayed, encode
+from brainwavlm_fast.evaluation.ridge import FIELD_ALPHAS
+
+RIDGE = RidgeSettings(chunk_length=20, gap=2, seed=5)
+
+
+def test_equals_a_plain_transcription() -> None:
+    features, responses = planted()
+    result = encode(features, responses, split=SPLIT, ridge=RIDGE)
+    X = np.concatenate([plain_design(features[s], LENGTHS[s]) for s in SPLIT.train])
+    Y = np.concatenate([zscored(responses.stories[s]) for s in SPLIT.train])
+    runs = np.repeat(np.arange(4), [LENGTHS[s] for s in SPLIT.train])
+    splits = list(RIDGE.splitter().split(X, groups=runs))
+    scores, best, weights = bootstrap_ridge(X, Y, np.array(FIELD_ALPHAS), splits)
+    assert np.array_equal(result.alphas, best)
+    np.testing.assert_allclose(result.cv_scores, scores.max(axis=0), rtol=0, atol=1e-8)
+    for story, got in (("t", result.test["t"]), ("v", result.validation["v"])):
+        predicted = plain_design(features[story], LENGTHS[story]) @ weights
+        expected = (zscored(predicted) * zscored(responses.stories[story])).mean(axis=0)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-8)
+    assert not result.excluded.any()
+
+
+def test_planted_weights_are_found_and_noise_is_not() -> None:
+    features, responses = planted(noise=1.0)
+    signal = encode(features, responses, split=SPLIT, ridge=RIDGE).mean_test.mean()
+    assert 0.55 < signal < 0.72  # the truth explains half of the variance: r = 0.71 at best
+    noise = planted(200, seed=9)[1]
+    assert abs(encode(features, noise, split=SPLIT, ridge=RIDGE).mean_test.mean()) < 0.03
+
+
+def test_shifting_the_held_out_responses_loses_the_score() -> None:
+    features, responses = planted(100)
+    responses.stories["t"] = np.roll(responses.stories["t"], 20, axis=0)
+    assert abs(encode(features, responses, split=SPLIT, ridge=RIDGE).mean_test.mean()) < 0.05
+
+
+def test_trap_8_delays_see_true_history_and_no_other_story() -> None:
+    features, responses = planted()
+    np.testing.assert_allclose(delayed(features["a"], DELAYS), plain_design(features["a"], 130), atol=1e-12)
+    first = delayed(features["a"], DELAYS)[0].reshape(4, 6)
+    z = zscored(features["a"])
+    np.testing.assert_allclose(first, z[[3, 2, 1, 0]], atol=1e-4)  # delay 1 is the last row of history
+    before = encode(features, responses, split=SPLIT, ridge=RIDGE)
+    ordered = Split(("d", "c", "b", "a"), ("v",), ("t",))
+    given = encode(features, responses, split=ordered, alphas=before.alphas)
+    np.testing.assert_allclose(given.mean_test, before.mean_test, rtol=0, atol=1e-10)
+
+
+def test_trap_10_unusable_voxels_are_excluded_and_do_not_spread() -> None:
+    features, responses = planted()
+    clean = encode(features, responses, split=SPLIT, ridge=RIDGE)
+    responses.stories["b"][7, 3] = np.nan
+    responses.stories["t"][0, 8] = np.inf
+    responses.stories["v"][:, 12] = 0.1
+    dirty = encode(features, responses, split=SPLIT, ridge=RIDGE)
+    bad = [3, 8, 12]
+    assert np.array_equal(np.flatnonzero(dirty.excluded), bad)
+    for name in ("alphas", "cv_scores", "mean_test", "mean_validation"):
+        values = getattr(dirty, name)
+        assert np.isnan(values[bad]).all()
+        np.testing.assert_allclose(np.delete(values, bad), np.delete(getattr(clean, name), bad), rtol=0, atol=1e-12)
+    again = encode(features, responses, split=SPLIT, alphas=dirty.alphas)
+    assert np.array_equal(again.excluded, dirty.excluded)
+
+
+def test_identical_features_give_identical_results() -> None:
+    features, responses = planted(dtype=np.float32)
+    first = encode(features, responses, split=SPLIT, ridge=RIDGE)
+    again = encode({k: v.copy() for k, v in features.items()}, responses, split=SPLIT, ridge=RIDGE)
+    reused = encode(features, responses, split=SPLIT, alphas=first.alphas)
+    for other in (again, reused):
+        assert np.array_equal(other.test["t"], first.test["t"])
+        assert np.array_equal(other.validation["v"], first.validation["v"])
+    assert reused.cv_scores is None
+
+
+def test_reading_voxels_in_stretches_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, responses = planted()
+    whole = encode(features, responses, split=SPLIT, ridge=RIDGE)
+    stretches = []
+    read = responses.read
+    monkeypatch.setattr(responses, "read", lambda story, voxels: stretches.append(voxels) or read(story, voxels))
+    monkeypatch.setattr("brainwavlm_fast.evaluation.encoding._VOXELS_AT_ONCE", 4)
+    tiled = encode(features, responses, split=SPLIT, ridge=RIDGE, memory_gb=8 * 661 * 7 / 2**30)
+    assert {(s.start, s.stop) for s in stretches} == {(0, 7), (7, 14), (14, 21), (21, 28), (28, 30)}
+    np.testing.assert_allclose(tiled.mean_test, whole.mean_test, rtol=0, atol=1e-12)
+    assert np.array_equal(tiled.alphas, whole.alphas)
+
+
+def test_float32_agrees_with_float64() -> None:
+    features, responses = planted()
+    exact = encode(features, responses, split=SPLIT, ridge=RIDGE)
+    single = {k: v.astype(np.float32) for k, v in features.items()}
+    got = encode(single, responses, split=SPLIT, alphas=exact.alphas)
+    assert np.abs(got.mean_test - exact.mean_test).max() < 2e-6
+
+
+def test_several_stories_average_story_by_story() -> None:
+    features, responses = planted()
+    result = encode(features, responses, split=Split(("a", "b", "c"), (), ("t", "v", "d")), ridge=RIDGE)
+    np.testing.assert_allclose(result.mean_test, (result.test["t"] + result.test["v"] + result.test["d"]) / 3)
+    assert result.mean_validation is None
+
+
+def test_a_story_in_two_parts_of_the_split_is_refused() -> None:
+    features, responses = planted()
+    with pytest.raises(ConfigError, match="story t is in two parts"):
+        encode(features, responses, split=Split(("a", "t"), (), ("t",)))
+
+
+def test_bad_features_and_responses_name_the_story() -> None:
+    features, responses = planted()
+    with pytest.raises(DataError, match="no features of story c, v"):
+        encode({k: v for k, v in features.items() if k not in "cv"}, responses, split=SPLIT)
+    with pytest.raises(DataError, match=r"story 'b' have shape \(3, 6\)"):
+        encode({**features, "b": features["b"][:3]}, responses, split=SPLIT)
+    with pytest.raises(DataError, match="'b': features give 89 TRs, but its responses have 90"):
+        encode({**features, "b": features["b"][1:]}, responses, split=SPLIT, ridge=RIDGE)
+    with pytest.raises(DataError, match="'b' hold NaN"):
+        encode({**features, "b": features["b"] * np.nan}, responses, split=SPLIT)
+    responses.stories["a"][:] = np.nan
+    with pytest.raises(DataError, match="every one of the 30 voxels"):
+        encode(features, responses, split=SPLIT, ridge=RIDGE)
