@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -112,10 +113,10 @@ def build_info() -> dict[str, Any]:
 
 
 def _whole(name: str, values: Sequence[int]) -> list[int]:
-    array = np.asarray(list(values))
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise TypeError(f"{name}: expected whole numbers, got {list(values)!r}.")
-    return [int(value) for value in array]
+    try:
+        return [index(value) for value in values]
+    except TypeError:
+        raise TypeError(f"{name}: expected whole numbers, got {values!r}.") from None
 
 
 def _check_axis(axis: int) -> None:

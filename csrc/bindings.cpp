@@ -20,7 +20,7 @@ void require_same(const std::string& name, const View& v, const View& like, int6
     require(v.dtype == like.dtype, name + ": has another type than the other arrays");
     require(v.rows == rows && v.cols == cols, name + ": expected shape (" + std::to_string(rows) + ", " +
                                                   std::to_string(cols) + "), got " + shape_of(v));
-    require(v.cols <= 1 || v.col_stride == 1, name + ": columns must be contiguous");
+    require(v.rows == 0 || v.cols <= 1 || v.col_stride == 1, name + ": columns must be contiguous");
 }
 
 Delays checked(const Whole& delays, const Whole& run_onsets, int64_t rows) {
