@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from .evaluate import evaluate
+
 app = typer.Typer(
     name="bwlm",
     help="Fine-tune WavLM with LoRA on fMRI responses to stories, and measure what it gained.",
@@ -17,6 +19,9 @@ app = typer.Typer(
 @app.callback()
 def _root() -> None:
     """Fine-tune WavLM with LoRA on fMRI responses to stories, and measure what it gained."""
+
+
+app.command()(evaluate)
 
 
 def main() -> None:

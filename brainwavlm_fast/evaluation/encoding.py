@@ -21,6 +21,7 @@ from ..progress import Progress
 from .ridge import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
 from .ridge_plan import RidgePlan
 from .splits import ChunkBootstrap, resolve_splits
+from .splits import Split as RowSplit
 
 EPS = 1e-5  # added to a feature's variance, as in training
 _VOXELS_AT_ONCE = 2048
@@ -130,10 +131,7 @@ def encode(
     designs = {name: delayed(features[name], delays, story=name) for name in _stories(split)}
     X = np.concatenate([designs[name] for name in split.train])
     lengths = [len(designs[name]) for name in split.train]
-    splits = []
-    if alphas is None:
-        splits = resolve_splits(ridge.splitter(), len(X), run_onsets=np.cumsum([0, *lengths[:-1]]))
-    plan = RidgePlan(X, splits, keep_folds=True)
+    plan = RidgePlan(X, bootstrap_rows(ridge, lengths) if alphas is None else (), keep_folds=True)
     grid = check_alphas(ridge.alphas)
 
     n = responses.n_voxels
@@ -159,6 +157,14 @@ def encode(
     if out.excluded.all():
         raise DataError(f"every one of the {n} voxels holds NaN or a constant in some story; nothing can be fitted.")
     return out
+
+
+def bootstrap_rows(ridge: RidgeSettings, lengths: Sequence[int]) -> list[RowSplit]:
+    """The bootstrap's splits of training stories of these lengths; a :class:`ConfigError` if they are too short."""
+    try:
+        return resolve_splits(ridge.splitter(), sum(lengths), run_onsets=np.cumsum([0, *lengths[:-1]]))
+    except ValueError as error:
+        raise ConfigError(f"ridge on the training stories: {error}") from None
 
 
 def delayed(features: NDArray[Any], delays: Sequence[int], *, story: str = "") -> NDArray[Any]:

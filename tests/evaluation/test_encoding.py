@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from field_ridge import bootstrap_ridge, zscored
-from stories import DELAYS, LENGTHS, SPLIT, plain_design, planted
+from story_arrays import DELAYS, LENGTHS, SPLIT, plain_design, planted
 
 from brainwavlm_fast.data import Split
 from brainwavlm_fast.errors import ConfigError, DataError

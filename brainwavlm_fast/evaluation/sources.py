@@ -1,0 +1,39 @@
+"""Measured responses and voxel sets of a data set, as the evaluation reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Dataset, available_sets, n_voxels, read_responses, voxel_set
+
+_GIB = 1 << 30
+
+
+class DatasetResponses:
+    """A subject's responses, read by stretches of voxels; stories that fit the limit are read from disk only once."""
+
+    def __init__(self, dataset: Dataset, subject: str, *, keep_gb: float = 4.0) -> None:
+        self._dataset, self._subject = dataset, subject
+        self._free = int(keep_gb * _GIB)
+        self._kept: dict[str, NDArray[np.float32]] = {}
+        self.n_voxels = n_voxels(dataset, subject)
+
+    def read(self, story: str, voxels: slice) -> NDArray[np.float32]:
+        """Responses of a story for a stretch of voxels: float32 (n_trs, n_voxels_wanted), NaN kept."""
+        if story not in self._kept:
+            size = 4 * self.n_voxels * self._dataset.n_trs(story)
+            if size > self._free:
+                wanted = np.arange(*voxels.indices(self.n_voxels))
+                return read_responses(self._dataset, self._subject, story, voxels=wanted)
+            self._kept[story] = read_responses(self._dataset, self._subject, story)
+            self._free -= size
+        return self._kept[story][:, voxels]
+
+
+def voxel_sets(dataset: Dataset, subject: str, also: Iterable[str] = ()) -> dict[str, NDArray[np.bool_]]:
+    """The voxel sets whose masks are there, and those named in ``also``: name -> bool (n_voxels,)."""
+    names = list(dict.fromkeys([*available_sets(dataset, subject), *also]))
+    return {name: voxel_set(dataset, subject, name) for name in names}

@@ -1,0 +1,28 @@
+"""What is known about a planted brain: the correlation that ridge on the teacher's own features reaches."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Dataset, open_hdf5
+from ..errors import DataError
+
+
+def planted_ceiling(dataset: Dataset, subject: str, *, n_voxels: int) -> NDArray[np.float64] | None:
+    """Ridge on the teacher's features, test correlation of each voxel (n_voxels,); None for a real data set.
+
+    Raises
+    ------
+    DataError : the data set has truths, but this subject's is damaged or of another width.
+    """
+    path = dataset.root / "truth" / f"{subject}.hf5"
+    if not path.is_file():
+        return None
+    with open_hdf5(path) as file:
+        if "ceiling" not in file:
+            return None
+        ceiling = np.asarray(file["ceiling"], dtype=np.float64)
+    if ceiling.shape != (n_voxels,):
+        raise DataError(f"{path}: 'ceiling' has shape {ceiling.shape}; {subject} has {n_voxels} voxels.")
+    return ceiling

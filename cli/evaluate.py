@@ -1,0 +1,115 @@
+"""``bwlm evaluate``: how much better the tuned model predicts a held-out story."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ConfigError
+from .output import DataOption, JsonOption, command, print_json, print_table, progress
+
+_ROWS = (("all", "whole cortex"), ("ac", "auditory cortex (AC)"), ("nonac", "rest (all but AC)"))
+_MORE_ROWS = (("lh", "left hemisphere"), ("rh", "right hemisphere"))
+
+
+@command
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder made by `bwlm train`.")],
+    data: DataOption = None,
+    out: Annotated[str, typer.Option("--out", help="Folder of the results, inside the run.")] = "evaluation",
+    epochs: Annotated[
+        str | None,
+        typer.Option("--epochs", help="Epochs beside 0, as 5,10 or 1-10.", show_default="all that are saved"),
+    ] = None,
+    alphas: Annotated[
+        str | None,
+        typer.Option(
+            "--alphas",
+            help="Smallest, largest and number of ridge alphas, log-spaced; penalties are their squares.",
+            show_default="10,10000,10",
+        ),
+    ] = None,
+    chunk: Annotated[int, typer.Option("--chunk", help="TRs in a chunk of the bootstrap.")] = 40,
+    splits: Annotated[int, typer.Option("--splits", help="Bootstrap splits.")] = 3,
+    gap: Annotated[int, typer.Option("--gap", help="TRs left out beside held-out chunks.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    memory_gb: Annotated[float, typer.Option("--memory-gb", help="Memory for responses, GiB.")] = 4.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a run: ridge from every epoch's features, best epoch by validation, correlation on the test story.
+
+    Writes RUN/evaluation: summary.json, voxels.hf5, curve.png. Stopping it loses at most the story it was in.
+
+    Example: `bwlm evaluate runs/UTS02-lh`
+    """
+    from ..evaluation.encoding import RidgeSettings
+    from ..evaluation.run import evaluate_run
+
+    for name, value, least in (("--chunk", chunk, 1), ("--splits", splits, 1), ("--gap", gap, 0), ("--seed", seed, 0)):
+        if value < least:
+            raise ConfigError(f"{name} is {value}; it must be {least} or more.")
+    if memory_gb <= 0:
+        raise ConfigError(f"--memory-gb is {memory_gb}; it must be positive.")
+    ridge = RidgeSettings(chunk_length=chunk, n_splits=splits, gap=gap, seed=seed)
+    if alphas is not None:
+        ridge = replace(ridge, alphas=_grid(alphas))
+    summary = evaluate_run(
+        run, data=data, out=out, epochs=_epochs(epochs), ridge=ridge, memory_gb=memory_gb, progress=progress()
+    )
+    if as_json:
+        print_json(summary)
+        return
+    _print(summary, run / out)
+
+
+def _print(summary: dict[str, Any], folder: Path) -> None:
+    rows = []
+    for name, label in (*_ROWS, *_MORE_ROWS):
+        if name in summary["encoding"]:
+            numbers = summary["encoding"][name]
+            before, after = numbers["pretrained"], numbers["tuned"]
+            gain = f"{100 * (after / before - 1):+.1f} %" if before and after is not None and before > 0 else "-"
+            rows.append(
+                [label, *map(_number, (before, after)), gain, _number(numbers["ceiling"]), f"{numbers['n_voxels']:,}"]
+            )
+    stories = ", ".join(summary["settings"]["stories"]["test"])
+    title = f"{summary['subject']}, tuned on {summary['trained_on']}: mean correlation on {stories}"
+    print_table(title, ["voxels", "pre-trained", "tuned", "gain", "ceiling", "n"], rows)
+    excluded = summary["encoding"].get("all", {}).get("n_excluded", 0)
+    if excluded:
+        typer.echo(f"{excluded:,} voxels with NaN or a constant in some story are left out.")
+    typer.echo(f"Tuned is epoch {summary['best_epoch']}, chosen by {summary['best_epoch_by']}.")
+    typer.echo(f"Results: {folder / 'summary.json'}, voxels.hf5 and curve.png beside it.")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _epochs(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    chosen: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            chosen |= set(range(int(first), int(last or first) + 1))
+    except ValueError:
+        raise ConfigError(f"--epochs is '{text}'; it must be like 5,10 or 1-10.") from None
+    return sorted(chosen)
+
+
+def _grid(text: str) -> tuple[float, ...]:
+    import numpy as np
+
+    try:
+        smallest, largest, count = text.split(",")
+        low, high, n = float(smallest), float(largest), int(count)
+    except ValueError:
+        raise ConfigError(f"--alphas is '{text}'; it must be three numbers, like 10,10000,10.") from None
+    if not (0 < low <= high < float("inf")) or n < 1:
+        raise ConfigError(f"--alphas is '{text}'; alphas are positive, the smallest first, and there is one or more.")
+    return tuple(float(alpha) for alpha in np.geomspace(low, high, n))

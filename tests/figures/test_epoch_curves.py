@@ -1,0 +1,69 @@
+"""The curve over epochs: a whole PNG, axes with units, the right points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from brainwavlm_fast.figures.curves import draw_epoch_curves
+
+
+def summary(*, validation: bool = True, sets: tuple[str, ...] = ("all", "lh", "ac", "nonac")) -> dict[str, Any]:
+    def scores(epoch: int) -> dict[str, float]:
+        return {name: 0.1 * (k + 1) + 0.01 * epoch for k, name in enumerate(sets)}
+
+    return {
+        "subject": "UTS02",
+        "trained_on": "nonac",
+        "best_epoch": 3,
+        "curve": [
+            {
+                "epoch": epoch,
+                "validation": scores(epoch) if validation else dict.fromkeys(sets),
+                "test": scores(epoch),
+            }
+            for epoch in (0, 1, 3, 5)
+        ],
+        "encoding": {name: {"n_voxels": 1234, "ceiling": 0.6 if name == "all" else None} for name in sets},
+    }
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were saved."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: figures.append(self) or save(self, *a, **k))
+    return figures
+
+
+def test_a_png_with_labelled_axes_and_the_summarys_points(tmp_path: Path, drawn: list[Figure]) -> None:
+    path = draw_epoch_curves(summary(), tmp_path / "curve.png")
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["curve.png"]
+    (figure,) = drawn
+    assert "UTS02" in figure.get_suptitle()
+    assert "nonac" in figure.get_suptitle()
+    validation, test = figure.axes
+    assert "Pearson r" in validation.get_ylabel()
+    assert all("Epoch" in axes.get_xlabel() and axes.get_title(loc="left") for axes in (validation, test))
+    curves = {line.get_label(): line for line in test.get_lines()}
+    assert list(curves["Whole cortex (1,234 voxels)"].get_xdata()) == [0, 1, 3, 5]
+    assert list(curves["Outside auditory cortex (1,234 voxels)"].get_ydata()) == pytest.approx([0.4, 0.41, 0.43, 0.45])
+    assert list(curves["Whole cortex: ceiling"].get_ydata()) == [0.6, 0.6]
+    assert "Auditory cortex: ceiling" not in curves
+    filled = [line for line in test.get_lines() if list(line.get_xdata()) == [3]]
+    assert len(filled) == 3
+    colours = {line.get_color() for label, line in curves.items() if "voxels" in label}
+    assert len(colours) == 3
+
+
+def test_only_the_sets_there_are_drawn_and_no_validation_is_said(tmp_path: Path, drawn: list[Figure]) -> None:
+    draw_epoch_curves(summary(validation=False, sets=("all",)), tmp_path / "curve.png")
+    validation, test = drawn[0].axes
+    assert not validation.get_lines()
+    assert [text.get_text() for text in validation.texts] == ["no validation story"]
+    assert len([line for line in test.get_lines() if "voxels" in str(line.get_label())]) == 1
