@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from ..data import Dataset, open_hdf5
 from ..errors import DataError
 
+_CEILING = "teacher_ridge"
+
 
 def planted_ceiling(dataset: Dataset, subject: str, *, n_voxels: int) -> NDArray[np.float64] | None:
     """Ridge on the teacher's features, test correlation of each voxel (n_voxels,); None for a real data set.
@@ -20,9 +22,9 @@ def planted_ceiling(dataset: Dataset, subject: str, *, n_voxels: int) -> NDArray
     if not path.is_file():
         return None
     with open_hdf5(path) as file:
-        if "ceiling" not in file:
-            return None
-        ceiling = np.asarray(file["ceiling"], dtype=np.float64)
+        if _CEILING not in file:
+            raise DataError(f"{path} has no dataset '{_CEILING}'; make the planted brain again with `bwlm simulate`.")
+        ceiling = np.asarray(file[_CEILING], dtype=np.float64)
     if ceiling.shape != (n_voxels,):
-        raise DataError(f"{path}: 'ceiling' has shape {ceiling.shape}; {subject} has {n_voxels} voxels.")
+        raise DataError(f"{path}: '{_CEILING}' has shape {ceiling.shape}; {subject} has {n_voxels} voxels.")
     return ceiling

@@ -168,12 +168,12 @@ def test_a_planted_ceiling_is_reported(run: Path, tree: Path, tmp_path: Path) ->
     (planted / "truth").mkdir()
     values = np.linspace(0.1, 0.5, N_VOXELS)
     with h5py.File(planted / "truth/UTS02.hf5", "w") as file:
-        file["ceiling"] = values
+        file["teacher_ridge"] = values
     summary = evaluate_run(run, data=planted, ridge=RIDGE)
     kept = np.delete(values, [NAN_VOXEL, CONSTANT_VOXEL])
     assert summary["encoding"]["all"]["ceiling"] == pytest.approx(kept.mean())
     with h5py.File(planted / "truth/UTS02.hf5", "w") as file:
-        file["ceiling"] = values[:-1]
+        file["teacher_ridge"] = values[:-1]
     with pytest.raises(DataError, match="30 voxels"):
         evaluate_run(run, data=planted, ridge=RIDGE, out="again")
 
