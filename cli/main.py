@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from .evaluate import evaluate
+from .simulate import simulate
+from .train import train
 
 app = typer.Typer(
     name="bwlm",
@@ -22,6 +24,10 @@ def _root() -> None:
 
 
 app.command()(evaluate)
+
+
+app.command()(simulate)
+app.command()(train)
 
 
 def main() -> None:

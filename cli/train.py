@@ -85,6 +85,9 @@ def train(
         "save_every": save_every,
         "cache_gb": cache_gb,
     }
+    from ..allocator import keep_freed_memory
+
+    keep_freed_memory()
     if resume is not None:
         given = [*_given(chosen_model), *_given(chosen_train)]
         given += [name for name, value in (("data", data), ("out", out), ("preset", preset)) if value is not None]

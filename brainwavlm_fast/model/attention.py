@@ -38,13 +38,13 @@ def attend(attention: nn.Module, hidden: Tensor, bias: Tensor, queries: slice) -
         split(attention.q_proj(asking)),
         split(attention.k_proj(hidden)),
         split(attention.v_proj(hidden)),
-        attn_mask=_gate(attention, split(asking)) * bias.to(hidden.dtype),
+        attn_mask=gate(attention, split(asking)) * bias.to(hidden.dtype),
         dropout_p=dropout,
     )
     return attention.out_proj(mixed.transpose(1, 2).reshape(n_windows, asking.shape[1], width))
 
 
-def _gate(attention: nn.Module, asking: Tensor) -> Tensor:
+def gate(attention: nn.Module, asking: Tensor) -> Tensor:
     """WavLM's gate on the position bias: (n_windows, n_heads, n_queries, 1) from queries' hidden states by head."""
     gates = attention.gru_rel_pos_linear(asking).unflatten(-1, (2, 4)).sum(-1).sigmoid()
     update, reset = gates.unbind(-1)

@@ -116,8 +116,7 @@ class BrainWavLM(nn.Module):
     def write(self, folder: Path) -> None:
         """Write the model's files into a folder that exists."""
         if self.config.tune == "lora":
-            self.encoder.wavlm.save_pretrained(str(folder / _ADAPTER), safe_serialization=True)
-            (folder / _ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+            self.encoder.save_adapter(folder / _ADAPTER)
         elif self.config.tune == "full":
             save_tensors(folder / _ENCODER, self.encoder.wavlm.state_dict())
         save_tensors(folder / _READOUT, self.readout.state_dict())
@@ -151,18 +150,10 @@ class BrainWavLM(nn.Module):
     def load(self, folder: Path) -> None:
         """Take the trained weights from a folder; every key must be there and fit."""
         if self.config.tune == "lora":
-            self._load_adapter(folder / _ADAPTER / "adapter_model.safetensors")
+            self.encoder.load_adapter(folder / _ADAPTER)
         elif self.config.tune == "full":
             take_tensors(self.encoder.wavlm, load_tensors(folder / _ENCODER), where=folder / _ENCODER)
         take_tensors(self.readout, load_tensors(folder / _READOUT), where=folder / _READOUT)
-
-    def _load_adapter(self, path: Path) -> None:
-        from peft import get_peft_model_state_dict, set_peft_model_state_dict
-
-        tensors = load_tensors(path)
-        expected = get_peft_model_state_dict(self.encoder.wavlm)
-        take_tensors(expected, tensors, where=path)
-        set_peft_model_state_dict(self.encoder.wavlm, tensors)
 
 
 def _read_saved(folder: Path) -> dict[str, Any]:

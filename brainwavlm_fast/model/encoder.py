@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..config import ModelConfig, Precision, Token, Tune
 from ..errors import CheckpointError, ConfigError
 from .attention import layer_forward, position_bias, skip_layer
+from .weights import load_tensors, take_tensors
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Encoder(nn.Module):
     def _layers(self, front: Tensor) -> Tensor:
         base = self.base
         with nullcontext() if self.tune == "full" else torch.no_grad():
-            hidden = self._embed(front)
+            hidden = self.embed(front)
         stable = base.config.do_stable_layer_norm
         n_frames = hidden.shape[1]
         everything, read = slice(None), _read_slice(self.token, n_frames)
@@ -132,7 +133,21 @@ class Encoder(nn.Module):
         """(n_windows, n_samples) at 16 kHz -> (n_windows, width)."""
         return self.transformer(self.front_end(waveforms))
 
-    def _embed(self, front: Tensor) -> Tensor:
+    def save_adapter(self, folder: Path) -> None:
+        """Write LoRA as a PEFT adapter, which opens on a plain ``transformers`` WavLM."""
+        self.wavlm.save_pretrained(str(folder), safe_serialization=True)
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+
+    def load_adapter(self, folder: Path) -> None:
+        """Take LoRA from a PEFT adapter whose keys and shapes are exactly this encoder's."""
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+        path = folder / "adapter_model.safetensors"
+        tensors = load_tensors(path)
+        take_tensors(get_peft_model_state_dict(self.wavlm), tensors, where=path)
+        set_peft_model_state_dict(self.wavlm, tensors)
+
+    def embed(self, front: Tensor) -> Tensor:
         """Hidden state 0: projection, SpecAugment (training), position convolution, and Base's layer norm."""
         base = self.base
         projection, encoder = base.feature_projection, base.encoder

@@ -58,7 +58,7 @@ class Story:
     def keep_front_end(self, encoder: Encoder) -> None:
         """Compute the frozen front end once for every window and keep it in memory (float32)."""
         kept: list[Tensor] = [torch.empty(0)] * self.plan.n_windows
-        for windows, front in self._front_ends(encoder, np.arange(self.plan.n_windows)):
+        for windows, front in self.front_ends(encoder, np.arange(self.plan.n_windows)):
             for k, window in enumerate(windows):
                 kept[window] = front[k]
         self._front = kept
@@ -77,15 +77,16 @@ class Story:
         """
         features: list[Tensor] = []
         order: list[NDArray[np.int64]] = []
-        for group, front in self._front_ends(encoder, windows, batch_frames=batch_frames):
+        for group, front in self.front_ends(encoder, windows, batch_frames=batch_frames):
             features.append(encoder.transformer(front))
             order.append(group)
         position = {int(window): k for k, window in enumerate(np.concatenate(order))}
         return torch.cat(features)[[position[int(window)] for window in windows]]
 
-    def _front_ends(
+    def front_ends(
         self, encoder: Encoder, windows: NDArray[np.int64], *, batch_frames: int | None = BATCH_FRAMES
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """Batches of windows of one length, and the front end's output for them: kept, or computed now."""
         device = next(encoder.parameters()).device
         lengths = (self.plan.ends - self.plan.starts)[windows]
         for length in np.unique(lengths):

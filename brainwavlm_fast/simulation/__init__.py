@@ -1,1 +1,11 @@
-"""TODO"""
+"""The planted brain: a data set in ds003020's layout whose truth is known.
+
+A room of its own above data, model and evaluation: its teacher is a model, and its truth is measured by the evaluation.
+"""
+
+from __future__ import annotations
+
+from .settings import Settings, planted_model
+from .simulate import simulate
+
+__all__ = ["Settings", "planted_model", "simulate"]

@@ -1,0 +1,100 @@
+"""Writers of ds003020's formats: sound, TextGrids, responses, masks, embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from ..files import write_json
+from .brain import Anatomy
+from .lexicon import Lexicon
+from .speech import WAV_RATE
+from .stories import Spoken
+
+_VOXEL_MM = 2.6  # the real data's resolution
+
+
+def write_sound(path: Path, spoken: Spoken, *, mono: bool, rng: np.random.Generator) -> None:
+    """A 16-bit WAV at 44.1 kHz, stereo unless ``mono``: both channels the voice, each with noise of its own."""
+    channels = 1 if mono else 2
+    noise = 1e-3 * rng.standard_normal((len(spoken.sound), channels)).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.clip(spoken.sound[:, None] + noise, -1, 1), WAV_RATE, subtype="PCM_16")
+
+
+def write_textgrid(path: Path, spoken: Spoken, lexicon: Lexicon) -> None:
+    """A Praat TextGrid in the long format: a phone tier, then a word tier; ``sp`` between words."""
+    end = len(spoken.sound) / WAV_RATE
+    spellings = lexicon.spellings
+    tiers = {
+        "phone": _fill(spoken.phones, end),
+        "word": _fill([(start, stop, spellings[word].upper()) for start, stop, word in spoken.words], end),
+    }
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end:.6f}"]
+    lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
+    for number, (name, intervals) in enumerate(tiers.items(), start=1):
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
+        lines += ["        xmin = 0", f"        xmax = {end:.6f}", f"        intervals: size = {len(intervals)}"]
+        for k, (start, stop, text) in enumerate(intervals, start=1):
+            lines += [f"        intervals [{k}]:", f"            xmin = {start:.6f}"]
+            lines += [f"            xmax = {stop:.6f}", f'            text = "{text}"']
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_responses(path: Path, data: NDArray[np.float64], repeats: NDArray[np.float64] | None = None) -> None:
+    """``data`` (n_trs, n_voxels) and, for the test story, ``individual_repeats`` (n_repeats, n_trs, n_voxels)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w", track_order=False) as file:
+        file.create_dataset("data", data=data, track_times=False)
+        if repeats is not None:
+            file.create_dataset("individual_repeats", data=repeats, track_times=False)
+
+
+def write_masks(folder: Path, anatomy: Anatomy) -> None:
+    """``mask_thick``, ``mask_lh``, ``mask_rh`` and ``mask_ac``, NIfTI in one space."""
+    folder.mkdir(parents=True, exist_ok=True)
+    everything = np.ones(anatomy.n_voxels, dtype=bool)
+    sets = {"thick": everything, "lh": anatomy.lh, "rh": anatomy.rh, "ac": anatomy.ac}
+    affine = np.diag([_VOXEL_MM, _VOXEL_MM, _VOXEL_MM, 1.0])
+    for name, voxels in sets.items():
+        volume = anatomy.volume(voxels).astype(np.uint8).T  # NIfTI runs x first
+        nibabel.save(nibabel.Nifti1Image(volume, affine), folder / f"mask_{name}.nii.gz")
+
+
+def write_embeddings(path: Path, lexicon: Lexicon) -> None:
+    """Words and their meaning in GloVe's text format: a word and its numbers a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = zip(lexicon.spellings, lexicon.embeddings, strict=True)
+    path.write_text("".join(f"{w} {' '.join(f'{x:.6f}' for x in row)}\n" for w, row in rows), encoding="utf-8")
+
+
+def write_index(root: Path, n_trs: Mapping[str, int], subjects: Sequence[str], version: str) -> None:
+    """The small JSON files that the loader starts from; ``respdict.json`` counts recorded TRs, 20 more than rows."""
+    derivative = root / "derivative"
+    write_json(derivative / "respdict.json", {story: n + 20 for story, n in n_trs.items()})
+    write_json(derivative / "subject_xfms.json", {subject: f"{subject}_auto" for subject in subjects})
+    description = {
+        "Name": "Planted brain, made by bwlm simulate; not measured data",
+        "DatasetDOI": f"planted.v{version}",
+    }
+    write_json(root / "dataset_description.json", description)
+
+
+def _fill(intervals: Sequence[tuple[float, float, str]], end: float) -> list[tuple[float, float, str]]:
+    """The intervals with ``sp`` in the gaps, from 0 to ``end`` without a hole."""
+    filled, time = [], 0.0
+    for start, stop, text in intervals:
+        if start > time + 1e-6:
+            filled.append((time, start, "sp"))
+        filled.append((max(start, time), stop, text))
+        time = stop
+    if time < end:
+        filled.append((time, end, "sp"))
+    return filled

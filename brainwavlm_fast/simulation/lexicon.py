@@ -1,0 +1,81 @@
+"""A small language whose meaning cannot be heard: 36 words, 6 topics, and embeddings unrelated to their sounds.
+
+Words are pairs of 12 syllables. Each topic's six words use every syllable exactly once (a perfect matching of the
+syllables), so topics sound alike on average; embeddings are orthogonal to syllable counts, so that no linear map from
+what is heard, averaged over time, reaches what is meant. Meaning lies in which syllable follows which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONSONANTS = ("b", "d", "g")
+VOWELS = ("aa", "iy", "uw", "eh")
+SYLLABLES = tuple((c, v) for c in CONSONANTS for v in VOWELS)
+N_TOPICS = 6
+N_DIMENSIONS = 12
+WORD_SPREAD = 0.5  # size of a word's own meaning beside its topic's
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """The words of a planted brain.
+
+    Attributes
+    ----------
+    words : (n_words, 2) syllables of each word, as indices into ``SYLLABLES``.
+    topics : (n_words,) topic of each word.
+    embeddings : (n_words, 12) meaning of each word, unit variance in each dimension.
+    """
+
+    words: NDArray[np.int64]
+    topics: NDArray[np.int64]
+    embeddings: NDArray[np.float64]
+
+    @property
+    def spellings(self) -> list[str]:
+        """Each word as written in TextGrids and embedding files."""
+        return ["".join("".join(SYLLABLES[s]) for s in word) for word in self.words]
+
+    def counts(self) -> NDArray[np.float64]:
+        """How often each word holds each syllable: (n_words, 12)."""
+        return syllable_counts(self.words)
+
+
+def make_lexicon(rng: np.random.Generator) -> Lexicon:
+    """Draw a lexicon: six disjoint matchings of the syllables, one a topic, and balanced embeddings."""
+    words, topics = [], []
+    renamed = rng.permutation(len(SYLLABLES))
+    for topic, pairs in enumerate(rng.permutation(_matchings(len(SYLLABLES)))[:N_TOPICS]):
+        for pair in pairs:
+            words.append(renamed[rng.permutation(pair)])
+            topics.append(topic)
+    table = np.array(words)
+    return Lexicon(table, np.array(topics), make_meaning(table, np.array(topics), rng))
+
+
+def make_meaning(words: NDArray[np.int64], topics: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Embeddings (n_words, 12): a topic's centre plus a word's own part, made orthogonal to syllable counts."""
+    centres = rng.standard_normal((N_TOPICS, N_DIMENSIONS))
+    raw = centres[topics] + WORD_SPREAD * rng.standard_normal((len(words), N_DIMENSIONS))
+    sounds = syllable_counts(words)  # each word holds two, so their span includes the constant
+    meaning = raw - sounds @ np.linalg.lstsq(sounds, raw, rcond=None)[0]
+    return meaning / meaning.std(axis=0)
+
+
+def syllable_counts(words: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How often each word holds each syllable: (n_words, n_syllables)."""
+    return np.stack([np.bincount(word, minlength=len(SYLLABLES)) for word in words]).astype(np.float64)
+
+
+def _matchings(n: int) -> NDArray[np.int64]:
+    """The n - 1 disjoint perfect matchings of n things (a round robin): (n - 1, n / 2, 2)."""
+    rounds = []
+    for shift in range(n - 1):
+        pairs = [(shift, n - 1)]
+        pairs += [((shift + k) % (n - 1), (shift - k) % (n - 1)) for k in range(1, n // 2)]
+        rounds.append(pairs)
+    return np.array(rounds)

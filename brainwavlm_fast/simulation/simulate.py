@@ -1,0 +1,221 @@
+"""``bwlm simulate``: a planted brain in ds003020's layout, with the truth beside it.
+
+Student -> teacher -> what the brain follows -> noisy responses; every step in a file of its own.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+import torch
+from numpy.typing import NDArray
+
+from ..data import SAMPLE_RATE, TR, Dataset, load_audio, response_times
+from ..errors import BwlmError
+from ..files import atomic_folder, provenance, read_json, write_json
+from ..model import Encoder, Story
+from ..progress import Progress
+from .brain import DELAYS, make_anatomy, make_cortex
+from .layout import write_embeddings, write_index, write_masks, write_responses, write_sound, write_textgrid
+from .lexicon import Lexicon, make_lexicon, make_meaning
+from .mel import N_MELS, log_mel
+from .settings import MONO, OWN_TEACHER, TEST, VERSION, Settings, planted_model
+from .speech import WAV_RATE, synthesise_syllables
+from .stories import Spoken, tell_story, window_meaning
+from .student import pretrain_student
+from .teacher import Teacher, fit_teacher, load_teacher, save_teacher
+from .truth import check_plant, measure_truth, write_truth
+
+_LESSONS = 4
+
+
+def simulate(
+    folder: Path | str, settings: Settings, *, reuse: Path | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Write a planted brain; returns the truth's summary.
+
+    Parameters
+    ----------
+    folder : must not exist, or be empty; it appears whole or not at all.
+    reuse : another planted brain of the same seed and settings whose student and teachers are taken.
+
+    Raises
+    ------
+    BwlmError : the folder is in use, ``reuse`` is of other settings, or the plant would be empty (the student's
+        attention is uniform, or it predicts the brain already).
+    """
+    folder, progress = Path(folder), progress or Progress()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BwlmError(f"{folder} exists and is not empty; nothing was written. Choose another folder.")
+    made = _Making(settings, reuse, progress)
+    with atomic_folder(folder) as root:
+        return made.write(root)
+
+
+class _Making:
+    """One simulation under way."""
+
+    def __init__(self, settings: Settings, reuse: Path | None, progress: Progress) -> None:
+        self.settings, self.progress = settings, progress
+        self.reuse = None if reuse is None else _check_reuse(reuse, settings)
+        self.lexicon: Lexicon = make_lexicon(settings.stream("lexicon"))
+        self.tokens = synthesise_syllables(settings.stream("voice"))
+
+    def write(self, root: Path) -> dict[str, Any]:
+        settings = self.settings
+        self._write_student(root / "student")
+        self._write_stories(root)
+        sound = {name: load_audio(Dataset(root).audio_path(name), cache=root / ".audio") for name in settings.stories}
+        shutil.rmtree(root / ".audio")
+        config = planted_model(str(root / "student"), tune="frozen")
+        student = Encoder.from_config(config).eval()
+        stories = {}
+        with self.progress.task("front end of the stories", len(sound)) as advance:
+            for name, audio in sound.items():
+                stories[name] = Story(audio, settings.stories[name], config, for_training=False)
+                stories[name].keep_front_end(student)
+                advance(note=name)
+        mel = {name: mel_at_responses(audio, settings.stories[name]) for name, audio in sound.items()}
+        teachers = self._teachers(root, config)
+        features = {"student": {name: story_features(student, story) for name, story in stories.items()}}
+        anatomy = make_anatomy(settings.n_voxels, settings.n_ac)
+        truths = {}
+        for subject in settings.subjects:
+            which = OWN_TEACHER if subject == OWN_TEACHER else "shared"
+            teacher = teachers[which]
+            if which not in features:
+                features[which] = {name: story_features(teacher.encoder, story) for name, story in stories.items()}
+            latents = {name: teacher.latents(value) for name, value in features[which].items()}
+            n_latents = self.lexicon.embeddings.shape[1]
+            cortex = make_cortex(anatomy, n_latents, N_MELS, settings.stream(f"cortex-{subject}"))
+            signals = cortex.signals(latents, mel, settings.training)
+            measured = self._write_responses(root, subject, cortex, signals)
+            write_masks(Dataset(root).mask_path(subject).parent, anatomy)
+            self.progress.say(f"measuring what {subject} can be predicted from")
+            truths[subject] = measure_truth(
+                settings, anatomy, measured, signals, latents=latents, mel=mel, teacher=features[which],
+                student=features["student"],
+            )  # fmt: skip
+        if not settings.null:
+            check_plant(student, stories[TEST], truths[settings.subjects[0]])
+        write_embeddings(root / "derivative" / "embeddings.txt", self.lexicon)
+        for which, teacher in teachers.items():
+            save_teacher(root / "truth" / f"teacher-{which}", teacher)
+        summary = write_truth(root / "truth", anatomy, truths)
+        write_json(root / "truth" / "settings.json", _describe(settings) | {"provenance": provenance()})
+        return {"settings": _describe(settings), "truth": summary}
+
+    def _lessons(self) -> list[tuple[Spoken, NDArray[np.float32]]]:
+        rng, seconds = self.settings.stream("lessons"), self.settings.lesson_minutes * 60 / _LESSONS
+        told = [tell_story(self.lexicon, self.tokens, seconds, rng) for _ in range(_LESSONS)]
+        return [(spoken, soxr.resample(spoken.sound, WAV_RATE, SAMPLE_RATE, quality="VHQ")) for spoken in told]
+
+    def _write_student(self, folder: Path) -> None:
+        if self.reuse is not None:
+            shutil.copytree(self.reuse / "student", folder)
+            return
+        sound = np.concatenate([audio for _, audio in self._lessons()])
+        model = pretrain_student(sound, self.settings.student_steps, self.settings.number("student"), self.progress)
+        model.save_pretrained(folder)
+
+    def _teachers(self, root: Path, frozen: Any) -> dict[str, Teacher]:
+        """The shared teacher and UTS03's own, as far as the subjects need them."""
+        settings = self.settings
+        tune = "frozen" if settings.null else "lora"
+        config = planted_model(str(root / "student"), tune=tune)
+        wanted = sorted({OWN_TEACHER if s == OWN_TEACHER else "shared" for s in settings.subjects})
+        if self.reuse is not None:
+            return {which: load_teacher(self.reuse / "truth" / f"teacher-{which}", config) for which in wanted}
+        student = Encoder.from_config(frozen).eval()
+        lessons = []
+        for spoken, audio in self._lessons():
+            n_trs = int(len(audio) / SAMPLE_RATE / TR) - 8
+            story = Story(audio, n_trs, config, for_training=False)
+            story.keep_front_end(student)
+            lessons.append((spoken, story))
+        teachers = {}
+        for which in wanted:
+            meaning = self.lexicon.embeddings
+            if which == OWN_TEACHER:
+                own = settings.stream("meaning-own")
+                meaning = make_meaning(self.lexicon.words, self.lexicon.topics, own)
+            pairs = [
+                (story, window_meaning(spoken, meaning, story.plan.ends / SAMPLE_RATE, config.window))
+                for spoken, story in lessons
+            ]
+            seed = settings.number(f"teacher-{which}")
+            teachers[which] = fit_teacher(config, pairs, settings.teacher_steps, seed, self.progress)
+        return teachers
+
+    def _write_stories(self, root: Path) -> None:
+        settings = self.settings
+        (root / "derivative" / "preprocessed_data").mkdir(parents=True)
+        for name, n_trs in settings.stories.items():
+            rng = settings.stream(f"story-{name}")
+            # The last response is centred at 11 + 2 (n_trs - 1) s; real audio outlasts it by some 10 s.
+            spoken = tell_story(self.lexicon, self.tokens, 11 + TR * n_trs + 6, rng)
+            write_sound(root / "stimuli" / f"{name}.wav", spoken, mono=name in MONO, rng=rng)
+            write_textgrid(root / "derivative" / "TextGrids" / f"{name}.TextGrid", spoken, self.lexicon)
+        write_index(root, settings.stories, settings.subjects, f"{VERSION}-seed{settings.seed}")
+
+    def _write_responses(
+        self, root: Path, subject: str, cortex: Any, signals: dict[str, NDArray]
+    ) -> dict[str, NDArray]:
+        measured = {}
+        folder = root / "derivative" / "preprocessed_data" / subject
+        for name, signal in signals.items():
+            rng = self.settings.stream(f"noise-{subject}-{name}")
+            repeats = None
+            if name == TEST:
+                repeats = cortex.measure_repeats(signal, rng)
+                mean = repeats.mean(axis=0)
+                data = (mean - mean.mean(axis=0)) / mean.std(axis=0)
+            else:
+                data = cortex.measure(signal, rng)
+            write_responses(folder / f"{name}.hf5", data, repeats)
+            measured[name] = data
+        return measured
+
+
+@torch.no_grad()
+def story_features(encoder: Encoder, story: Story) -> NDArray[np.float32]:
+    """TR features of a story with its history, (history + n_trs, width)."""
+    windows, weights = story.rows(0, story.history + story.n_trs)
+    parts = [story.encode(encoder, part) for part in np.array_split(windows, max(1, len(windows) // 64))]
+    return (weights.float() @ torch.cat(parts)).numpy()
+
+
+def mel_at_responses(audio: NDArray[np.float32], n_trs: int) -> NDArray[np.float64]:
+    """Mean log-mel energies over each response's TR, with history: (max(DELAYS) + n_trs, n_mels)."""
+    hop = 320
+    frames = log_mel(audio, hop=hop).astype(np.float64)
+    times = response_times(n_trs, history=max(DELAYS))
+    first = ((times - TR / 2) * SAMPLE_RATE / hop).astype(int)
+    return np.stack([frames[a : a + int(TR * SAMPLE_RATE / hop)].mean(axis=0) for a in first])
+
+
+def _describe(settings: Settings) -> dict[str, Any]:
+    return {"version": VERSION, **asdict(settings), "subjects": list(settings.subjects)}
+
+
+def _check_reuse(reuse: Path, settings: Settings) -> Path:
+    """The other data set, if its student and teachers are those that these settings would make."""
+    try:
+        theirs = read_json(reuse / "truth" / "settings.json")
+    except BwlmError as error:
+        raise BwlmError(f"--reuse {reuse}: not a planted brain ({error})") from None
+    ours = _describe(settings)
+    for name in ("version", "seed", "null", "lesson_minutes", "student_steps", "teacher_steps"):
+        if theirs.get(name) != ours[name]:
+            raise BwlmError(
+                f"--reuse {reuse}: its {name} is {theirs.get(name)!r}, wanted {ours[name]!r}; its models would differ."
+            )
+    for subject in settings.subjects:
+        if subject == OWN_TEACHER and OWN_TEACHER not in theirs["subjects"]:
+            raise BwlmError(f"--reuse {reuse}: it has no {OWN_TEACHER}, whose teacher is needed.")
+    return reuse

@@ -1,0 +1,123 @@
+"""The teacher: the student plus a LoRA fitted to the meaning of what was said, which is what most of the brain follows.
+
+Its update is exactly of the kind that fine-tuning may learn (LoRA on q, k and v), and it changes what the features
+mean rather than how loud they are, so there is something for the brain to teach. (A random LoRA on a random WavLM
+plants nothing that can be learned.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..config import ModelConfig
+from ..model import Encoder, Story
+from ..model.attention import gate, position_bias
+from ..model.weights import load_tensors, save_tensors, take_tensors
+from ..progress import Progress
+
+BATCH = 64
+LEARNING_RATE = 5e-3
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A fitted teacher: its encoder, and the linear head from features to meaning."""
+
+    encoder: Encoder
+    head: nn.Linear
+
+    def latents(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What the brain follows: meaning as the teacher hears it, (n_trs, 12), linear in its TR features."""
+        return features.astype(np.float64) @ self.head.weight.detach().double().numpy().T
+
+
+def fit_teacher(
+    config: ModelConfig,
+    lessons: Sequence[tuple[Story, NDArray]],
+    steps: int,
+    seed: int,
+    progress: Progress,
+) -> Teacher:
+    """Fit LoRA (or, with ``config.tune`` frozen, the head alone: the null) and a head to windows' mean embeddings.
+
+    Parameters
+    ----------
+    config : the student, and how the teacher is tuned.
+    lessons : for each lesson its story and the meaning of each of its windows, (n_windows, 12).
+    steps : optimiser steps of 64 windows each.
+    """
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    encoder = Encoder.from_config(config).eval()
+    head = nn.Linear(encoder.width, lessons[0][1].shape[1])
+    trained = [*head.parameters(), *(p for p in encoder.parameters() if p.requires_grad)]
+    optimizer = torch.optim.Adam(trained, lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
+    wanted = np.concatenate([meaning for _, meaning in lessons])
+    scale = wanted.std(axis=0)
+    with progress.task("fitting a teacher", steps) as advance:
+        for _ in range(steps):
+            story, meaning = lessons[int(rng.integers(len(lessons)))]
+            windows = rng.choice(_whole_windows(story), BATCH, replace=False)
+            target = torch.from_numpy(meaning[windows] / scale).float()
+            loss = (head(story.encode(encoder, windows)) - target).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            advance(1, note=f"error {float(loss.detach()):.2f}")
+    encoder.requires_grad_(False)
+    return Teacher(encoder, head)
+
+
+def save_teacher(folder: Path, teacher: Teacher) -> None:
+    """The teacher's adapter, as PEFT writes it (none for the null), and its head."""
+    folder.mkdir(parents=True)
+    if teacher.encoder.tune == "lora":
+        teacher.encoder.wavlm.peft_config["default"].base_model_name_or_path = "../../../student"
+        teacher.encoder.save_adapter(folder / "adapter")
+    save_tensors(folder / "head.safetensors", teacher.head.state_dict())
+
+
+def load_teacher(folder: Path, config: ModelConfig) -> Teacher:
+    """A teacher that :func:`save_teacher` wrote, on its student."""
+    encoder = Encoder.from_config(config).eval()
+    if encoder.tune == "lora":
+        encoder.load_adapter(folder / "adapter")
+    tensors = load_tensors(folder / "head.safetensors")
+    head = nn.Linear(encoder.width, len(tensors["bias"]))
+    take_tensors(head, tensors, where=folder / "head.safetensors")
+    encoder.requires_grad_(False)
+    return Teacher(encoder, head)
+
+
+def _whole_windows(story: Story) -> NDArray[np.int64]:
+    lengths = story.plan.ends - story.plan.starts
+    return np.flatnonzero(lengths == lengths.max())
+
+
+@torch.no_grad()
+def attention_entropy(encoder: Encoder, fronts: Tensor) -> float:
+    """Mean entropy of the first layer's attention over log(n_frames): near 1 means uniform, nothing to tune."""
+    base = encoder.base
+    hidden = encoder.embed(fronts)
+    attention = base.encoder.layers[0].attention
+    n, t, width = hidden.shape
+    heads = attention.num_heads
+
+    def split(x: Tensor) -> Tensor:
+        return x.reshape(n, t, heads, width // heads).transpose(1, 2)
+
+    scores = split(attention.q_proj(hidden)) @ split(attention.k_proj(hidden)).transpose(-1, -2)
+    scores = scores / (width // heads) ** 0.5 + gate(attention, split(hidden)) * position_bias(
+        base.encoder.layers[0], t
+    )
+    p = scores.softmax(-1)
+    return float(-(p * p.clamp_min(1e-12).log()).sum(-1).mean() / np.log(t))
