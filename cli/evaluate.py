@@ -36,6 +36,9 @@ def evaluate(
     splits: Annotated[int, typer.Option("--splits", help="Bootstrap splits.")] = 3,
     gap: Annotated[int, typer.Option("--gap", help="TRs left out beside held-out chunks.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    permutations: Annotated[
+        int, typer.Option("--permutations", help="Permutations of the significance tests; 0: none.")
+    ] = 1000,
     memory_gb: Annotated[float, typer.Option("--memory-gb", help="Memory for responses, GiB.")] = 4.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,7 +51,8 @@ def evaluate(
     from ..evaluation.encoding import RidgeSettings
     from ..evaluation.run import evaluate_run
 
-    for name, value, least in (("--chunk", chunk, 1), ("--splits", splits, 1), ("--gap", gap, 0), ("--seed", seed, 0)):
+    counts = (("--chunk", chunk, 1), ("--splits", splits, 1), ("--gap", gap, 0), ("--seed", seed, 0))
+    for name, value, least in (*counts, ("--permutations", permutations, 0)):
         if value < least:
             raise ConfigError(f"{name} is {value}; it must be {least} or more.")
     if memory_gb <= 0:
@@ -57,7 +61,14 @@ def evaluate(
     if alphas is not None:
         ridge = replace(ridge, alphas=_grid(alphas))
     summary = evaluate_run(
-        run, data=data, out=out, epochs=_epochs(epochs), ridge=ridge, memory_gb=memory_gb, progress=progress()
+        run,
+        data=data,
+        out=out,
+        epochs=_epochs(epochs),
+        ridge=ridge,
+        n_permutations=permutations,
+        memory_gb=memory_gb,
+        progress=progress(),
     )
     if as_json:
         print_json(summary)
@@ -78,6 +89,19 @@ def _print(summary: dict[str, Any], folder: Path) -> None:
     stories = ", ".join(summary["settings"]["stories"]["test"])
     title = f"{summary['subject']}, tuned on {summary['trained_on']}: mean correlation on {stories}"
     print_table(title, ["voxels", "pre-trained", "tuned", "gain", "ceiling", "n"], rows)
+    if summary["significance"] and "all" in summary["significance"]:
+        found = summary["significance"]["all"]
+        typer.echo(
+            f"Voxels above chance (false discovery rate 5 %): {found['pretrained']:,} pre-trained, {found['tuned']:,} "
+            f"tuned. Tuned is better at {found['better']:,}, worse at {found['worse']:,}."
+        )
+    if summary["noise_ceiling"] and "all" in summary["noise_ceiling"]["sets"]:
+        top = summary["noise_ceiling"]["sets"]["all"]
+        typer.echo(
+            f"Noise ceiling {_number(top['ceiling'])} from {summary['noise_ceiling']['n_repeats']} repeats of the test "
+            f"story; r / ceiling: {_number(top['pretrained'])} pre-trained, {_number(top['tuned'])} tuned, over "
+            f"{top['n_normalised']:,} voxels with a ceiling of {summary['noise_ceiling']['floor']} or more."
+        )
     excluded = summary["encoding"].get("all", {}).get("n_excluded", 0)
     if excluded:
         typer.echo(f"{excluded:,} voxels with NaN or a constant in some story are left out.")

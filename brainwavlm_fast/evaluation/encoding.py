@@ -78,6 +78,7 @@ class Encoding:
     alphas : (n_voxels,) the alpha of each voxel.
     cv_scores : (n_voxels,) mean held-out correlation at that alpha; None if the alphas were given.
     excluded : (n_voxels,) bool: voxels with a NaN or infinity in, or constant over, one of the stories.
+    predictions : test story -> predicted (z-scored) responses (n_trs, n_voxels); None if they were not kept.
     """
 
     validation: dict[str, NDArray[np.float64]]
@@ -85,6 +86,7 @@ class Encoding:
     alphas: NDArray[np.float64]
     cv_scores: NDArray[np.float64] | None
     excluded: NDArray[np.bool_]
+    predictions: dict[str, NDArray[Any]] | None = None
 
     @property
     def mean_validation(self) -> NDArray[np.float64] | None:
@@ -105,6 +107,7 @@ def encode(
     delays: Sequence[int] = (1, 2, 3, 4),
     ridge: RidgeSettings | None = None,
     alphas: ArrayLike | None = None,
+    keep_predictions: bool = False,
     memory_gb: float = 4.0,
     progress: Progress | None = None,
     label: str = "ridge",
@@ -119,6 +122,7 @@ def encode(
     delays : FIR delays in TRs.
     ridge : how alphas are chosen.
     alphas : (n_voxels,) alphas of each voxel to use without cross-validation, such as another encoding's ``alphas``.
+    keep_predictions : keep the predicted responses to the test stories, for significance.
     memory_gb : responses are read in stretches of voxels of about this size.
 
     Raises
@@ -141,6 +145,7 @@ def encode(
         np.full(n, np.nan),
         np.full(n, np.nan) if alphas is None else None,
         np.ones(n, dtype=bool),
+        {s: np.full((len(designs[s]), n), np.nan, X.dtype) for s in split.test} if keep_predictions else None,
     )
     n_rows = sum(map(len, designs.values()))
     stretch = max(1, int(memory_gb * _GIB / (8 * n_rows)))  # what is read, and a z-scored copy
@@ -215,7 +220,10 @@ def _encode_tile(
     out.alphas[voxels], out.excluded[voxels] = chosen, False
     for scores_of in (out.validation, out.test):
         for name, r in scores_of.items():
-            r[voxels] = correlation(designs[name] @ coef, measured[name][:, usable], axis=0)
+            predicted = designs[name] @ coef
+            r[voxels] = correlation(predicted, measured[name][:, usable], axis=0)
+            if out.predictions is not None and name in out.predictions:
+                out.predictions[name][:, voxels] = predicted
 
 
 def _zscore(Y: NDArray[Any]) -> NDArray[Any]:

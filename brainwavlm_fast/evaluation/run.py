@@ -7,44 +7,35 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
-from numpy.typing import NDArray
 
 from ..config import RunConfig, as_dict
-from ..data import Split, find_dataset, make_split
+from ..data import find_dataset, make_split
 from ..errors import BwlmError, CheckpointError, ConfigError
 from ..files import atomic_path, provenance, read_json, write_json
 from ..progress import Progress
-from .encoding import Encoding, RidgeSettings, bootstrap_rows, encode
+from .encoding import RidgeSettings, bootstrap_rows
+from .epochs import Arrays, Choice, choose_epoch, summarise, voxel_arrays
 from .features import EpochFeatures, run_checkpoints
+from .run_statistics import (
+    ceiling_arrays,
+    significance_arrays,
+    significance_of,
+    story_ceiling,
+    summarise_ceiling,
+    summarise_significance,
+)
+from .significance import PAIRED_BLOCK
 from .sources import DatasetResponses, voxel_sets
 from .truth import planted_ceiling
 
 _SUMMARY = "summary.json"
 _END_OF_GRID = 1 / 3  # share of voxels at an end of the grid of alphas that is worth a warning
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Every epoch's encoding model, and the epoch that stands for the tuned model.
-
-    Attributes
-    ----------
-    epochs : epoch -> encoding with the alphas of epoch 0.
-    best, by : the chosen epoch, and the rule in words.
-    tuned : its encoding, with alphas of its own.
-    """
-
-    epochs: dict[int, Encoding]
-    best: int
-    by: str
-    tuned: Encoding
 
 
 def evaluate_run(
@@ -54,6 +45,7 @@ def evaluate_run(
     out: str = "evaluation",
     epochs: Sequence[int] | None = None,
     ridge: RidgeSettings | None = None,
+    n_permutations: int = 1000,
     memory_gb: float = 4.0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -66,6 +58,7 @@ def evaluate_run(
     out : folder of the results inside ``run``. Results of the same settings are read back, others never overwritten.
     epochs : epochs to evaluate beside 0; None: all that are saved.
     ridge : how alphas are chosen.
+    n_permutations : of the significance tests on the test story; 0 leaves them out.
     memory_gb : about how much memory responses may take.
 
     Raises
@@ -86,6 +79,7 @@ def evaluate_run(
         "epochs": {str(epoch): fingerprint for epoch, fingerprint in store.fingerprints.items()},
         "delays": list(config.model.delays),
         "ridge": {**asdict(ridge), "alphas": list(ridge.alphas)},
+        "n_permutations": n_permutations,
     }
     finished = _finished(folder, settings)
     if finished is not None:
@@ -109,6 +103,19 @@ def evaluate_run(
     )
     ceiling = planted_ceiling(dataset, subject, n_voxels=responses.n_voxels)
     summary = summarise(choice, sets, ceiling)
+    arrays = voxel_arrays(choice, sets, ceiling)
+    first, tuned = choice.epochs[0], choice.tuned
+    summary["significance"] = summary["noise_ceiling"] = None
+    if n_permutations and sum(map(dataset.n_trs, split.test)) < 2 * PAIRED_BLOCK:
+        progress.say(f"the test story has fewer than {2 * PAIRED_BLOCK} TRs, too few for significance tests.")
+    elif n_permutations:
+        tests = significance_of(first, tuned, responses, n_permutations=n_permutations, progress=progress)
+        summary["significance"] = summarise_significance(tests, sets)
+        arrays |= significance_arrays(tests)
+    repeated = story_ceiling(dataset, subject, split.test, memory_gb=memory_gb / 2, progress=progress)
+    if repeated is not None:
+        summary["noise_ceiling"] = summarise_ceiling(*repeated, first, tuned, sets)
+        arrays |= ceiling_arrays(repeated[0], first, tuned)
     summary |= {
         "run": str(run),
         "subject": subject,
@@ -120,88 +127,13 @@ def evaluate_run(
         "config": as_dict(config),
         "provenance": provenance(),
     }
-    _write_voxels(folder / "voxels.hf5", choice, sets, ceiling)
+    _write_arrays(folder / "voxels.hf5", arrays, best_epoch=choice.best)
     from ..figures.curves import draw_epoch_curves
 
     draw_epoch_curves(summary, folder / "curve.png")
     write_json(folder / _SUMMARY, summary)  # last: it says that the rest is complete
     shutil.rmtree(store.folder, ignore_errors=True)
     return summary
-
-
-def choose_epoch(
-    store: EpochFeatures,
-    responses: DatasetResponses,
-    *,
-    split: Split,
-    delays: Sequence[int],
-    ridge: RidgeSettings,
-    chosen_on: NDArray[np.bool_],
-    memory_gb: float,
-    progress: Progress,
-) -> Choice:
-    """Encode every epoch with the alphas of epoch 0; the best by validation is cross-validated anew.
-
-    The best epoch is the one with the highest mean correlation on the validation stories over the voxels
-    ``chosen_on`` (those that were trained on), the earliest of equals; without a validation story, the last.
-    """
-    stories = [*split.train, *split.validation, *split.test]
-
-    def encoded(epoch: int, alphas: NDArray[np.float64] | None, label: str) -> Encoding:
-        return encode(
-            store.load(epoch, stories),
-            responses,
-            split=split,
-            delays=delays,
-            ridge=ridge,
-            alphas=alphas,
-            memory_gb=memory_gb,
-            progress=progress,
-            label=label,
-        )
-
-    first = encoded(0, None, "encoding, pre-trained")
-    encodings = {0: first}
-    for epoch in store.checkpoints:
-        if epoch != 0:
-            encodings[epoch] = encoded(epoch, first.alphas, f"encoding, epoch {epoch}")
-    if split.validation:
-        scores = {e: _mean(encoding.mean_validation, chosen_on) for e, encoding in encodings.items()}
-        best = max(scores, key=lambda epoch: (scores[epoch] if scores[epoch] is not None else -np.inf, -epoch))
-        by = "mean correlation on the validation stories, over the voxels trained on"
-    else:
-        best, by = max(encodings), "the last epoch (there is no validation story)"
-    tuned = first if best == 0 else encoded(best, None, f"encoding, best epoch ({best})")
-    return Choice(encodings, best, by, tuned)
-
-
-def summarise(
-    choice: Choice, sets: Mapping[str, NDArray[np.bool_]], ceiling: NDArray[np.float64] | None
-) -> dict[str, Any]:
-    """Means per voxel set: pre-trained, tuned, ceiling, and the curve over epochs.
-
-    ``n_voxels`` counts the voxels that are averaged, ``n_excluded`` those of the set that are not.
-    """
-    first = choice.epochs[0]
-    encoding = {
-        name: {
-            "pretrained": _mean(first.mean_test, mask),
-            "tuned": _mean(choice.tuned.mean_test, mask),
-            "ceiling": None if ceiling is None else _mean(ceiling, mask & ~first.excluded),
-            "n_voxels": int((mask & ~first.excluded).sum()),
-            "n_excluded": int((mask & first.excluded).sum()),
-        }
-        for name, mask in sets.items()
-    }
-    curve = [
-        {
-            "epoch": epoch,
-            "validation": {name: _mean(result.mean_validation, mask) for name, mask in sets.items()},
-            "test": {name: _mean(result.mean_test, mask) for name, mask in sets.items()},
-        }
-        for epoch, result in choice.epochs.items()
-    ]
-    return {"encoding": encoding, "best_epoch": choice.best, "best_epoch_by": choice.by, "curve": curve}
 
 
 def _read_config(run: Path) -> RunConfig:
@@ -260,28 +192,8 @@ def _alpha_census(choice: Choice, ridge: RidgeSettings, progress: Progress) -> d
     return census
 
 
-def _write_voxels(
-    path: Path, choice: Choice, sets: Mapping[str, NDArray[np.bool_]], ceiling: NDArray[np.float64] | None
-) -> None:
-    first, tuned = choice.epochs[0], choice.tuned
+def _write_arrays(path: Path, arrays: Arrays, *, best_epoch: int) -> None:
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file["encoding/pretrained"], file["encoding/tuned"] = first.mean_test, tuned.mean_test
-        if ceiling is not None:
-            file["encoding/ceiling"] = ceiling
-        file["excluded"] = first.excluded
-        file["alphas/pretrained"], file["alphas/tuned"] = first.alphas, tuned.alphas
-        for name, mask in sets.items():
-            file[f"voxel_sets/{name}"] = mask
-        file["curve/epochs"] = list(choice.epochs)
-        file["curve/test"] = np.stack([e.mean_test for e in choice.epochs.values()]).astype(np.float32)
-        validation = [e.mean_validation for e in choice.epochs.values() if e.mean_validation is not None]
-        if validation:
-            file["curve/validation"] = np.stack(validation).astype(np.float32)
-        file.attrs["best_epoch"] = choice.best
-
-
-def _mean(values: NDArray[np.float64] | None, mask: NDArray[np.bool_]) -> float | None:
-    """Mean over the voxels of a set that have a value; None if there is none."""
-    if values is None or not np.isfinite(values[mask]).any():
-        return None
-    return float(np.nanmean(values[mask]))
+        for name, values in arrays.items():
+            file[name] = values
+        file.attrs["best_epoch"] = best_epoch

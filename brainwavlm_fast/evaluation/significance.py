@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..progress import Progress
 
 Alternative = Literal["greater", "two-sided"]
+BLOCK, PAIRED_BLOCK = 10, 20  # TRs
 _VOXELS_AT_ONCE = 1024
 
 
@@ -52,7 +53,7 @@ def permutation_test(
     predicted: ArrayLike,
     *,
     n_permutations: int = 1000,
-    block: int = 10,
+    block: int = BLOCK,
     seed: int = 0,
     alternative: Alternative = "greater",
     progress: Progress | None = None,
@@ -95,7 +96,7 @@ def compare_models(
     second: ArrayLike,
     *,
     n_permutations: int = 1000,
-    block: int = 20,
+    block: int = PAIRED_BLOCK,
     seed: int = 0,
     alternative: Alternative = "two-sided",
     progress: Progress | None = None,

@@ -12,7 +12,7 @@ from brainwavlm_fast.config import RunConfig, preset
 from brainwavlm_fast.model import BrainWavLM
 
 N_VOXELS = 30
-STORIES = {"adventure": 15, "bicycle": 18, "fromboyhoodtofatherhood": 12, "wheretheressmoke": 14}
+STORIES = {"adventure": 15, "bicycle": 18, "fromboyhoodtofatherhood": 12, "wheretheressmoke": 44}
 NAN_VOXEL, CONSTANT_VOXEL = 4, 9
 
 

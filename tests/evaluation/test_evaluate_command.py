@@ -21,6 +21,7 @@ def test_table_then_the_same_as_json(run: Path) -> None:
     assert shown.exit_code == 0, shown.output
     for words in ("whole cortex", "auditory cortex (AC)", "rest (all but AC)", "pre-trained", "tuned", "ceiling"):
         assert words in shown.stdout
+    assert "Voxels above chance" in shown.stdout
     assert "2 voxels with NaN or a constant" in shown.stdout
     assert "chosen by mean correlation on the validation stories" in shown.stdout
     command = [sys.executable, "-m", "brainwavlm_fast.cli.main", "evaluate", str(run), "--chunk", "4", "--json"]
@@ -44,6 +45,7 @@ def test_help_holds_an_example() -> None:
         (["--epochs", "x"], "--epochs is 'x'"),
         (["--epochs", "9"], "no checkpoint of epoch 9"),
         (["--chunk", "0"], "--chunk is 0"),
+        (["--permutations", "-1"], "--permutations is -1"),
         (["--memory-gb", "0"], "--memory-gb"),
         (["--out", "a/b"], "--out is 'a/b'"),
         (["--data", "nowhere"], "no such data folder"),

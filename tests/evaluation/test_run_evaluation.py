@@ -15,6 +15,7 @@ from brainwavlm_fast.data import Dataset, load_audio, make_split
 from brainwavlm_fast.errors import BwlmError, CheckpointError, ConfigError, DataError
 from brainwavlm_fast.evaluation import features as features_module
 from brainwavlm_fast.evaluation.encoding import RidgeSettings, encode
+from brainwavlm_fast.evaluation.noise_ceiling import noise_ceiling
 from brainwavlm_fast.evaluation.run import evaluate_run
 from brainwavlm_fast.evaluation.sources import DatasetResponses
 from brainwavlm_fast.model import BrainWavLM
@@ -63,6 +64,7 @@ def test_summary_holds_what_the_voxel_arrays_say(evaluated: tuple[Path, dict]) -
         assert numbers["n_voxels"] == (mask & ~arrays["excluded"]).sum()
         assert numbers["n_voxels"] + numbers["n_excluded"] == mask.sum()
         assert numbers["ceiling"] is None
+    assert summary["noise_ceiling"] is None
     assert summary["encoding"]["ac"]["n_excluded"] == 1
     assert arrays["curve/test"].shape == (3, N_VOXELS)
     assert summary["data"]["version"] == "unknown"
@@ -115,7 +117,7 @@ def test_an_evaluation_that_is_there_is_read_back_and_no_other_overwrites_it(
     before = (run / "evaluation/summary.json").stat().st_mtime_ns
     listener = Listener()
     with monkeypatch.context() as patch:
-        patch.setattr("brainwavlm_fast.evaluation.run.encode", None)  # nothing may be computed
+        patch.setattr("brainwavlm_fast.evaluation.epochs.encode", None)  # nothing may be computed
         assert evaluate_run(run, ridge=RIDGE, progress=listener) == summary
     assert any("already" in said for said in listener.said)
     with pytest.raises(BwlmError, match=r"other settings \(ridge\).*--out evaluation-2"):
@@ -176,6 +178,35 @@ def test_a_planted_ceiling_is_reported(run: Path, tree: Path, tmp_path: Path) ->
         file["teacher_ridge"] = values[:-1]
     with pytest.raises(DataError, match="30 voxels"):
         evaluate_run(run, data=planted, ridge=RIDGE, out="again")
+
+
+def test_significance_and_noise_ceiling_of_the_test_story(run: Path, tree: Path, tmp_path: Path) -> None:
+    planted = shutil.copytree(tree, tmp_path / "planted")
+    path = Dataset(planted).response_path("UTS02", "wheretheressmoke")
+    repeats = np.random.default_rng(0).standard_normal((3, 44, N_VOXELS))
+    repeats[:, :, 5] = repeats[0, :, 5]
+    with h5py.File(path, "a") as file:
+        file["individual_repeats"] = repeats
+    summary = evaluate_run(run, data=planted, ridge=RIDGE, n_permutations=50)
+    with h5py.File(run / "evaluation/voxels.hf5") as file:
+        arrays = {name: file[name][:] for name in ("noise_ceiling", "normalised/tuned", "encoding/tuned")}
+        p, q = file["significance/tuned/p"][:], file["significance/tuned/q"][:]
+        better = file["significance/gain/q"][:] <= 0.05
+    np.testing.assert_allclose(arrays["noise_ceiling"], noise_ceiling(repeats.astype(np.float32)), atol=1e-6)
+    assert arrays["normalised/tuned"][5] == pytest.approx(arrays["encoding/tuned"][5])
+    excluded = [NAN_VOXEL, CONSTANT_VOXEL]
+    assert np.isnan(p[excluded]).all()
+    assert np.delete(p, excluded).min() >= 1 / 51
+    counts = summary["significance"]["all"]
+    assert counts["tuned"] == (q <= 0.05).sum()
+    assert counts["better"] + counts["worse"] == better.sum()
+    ceiling = summary["noise_ceiling"]
+    assert ceiling["n_repeats"] == 3
+    assert "Sahani" in ceiling["estimator"]
+    assert "selected on the test data" in ceiling["caveat"]
+    usable = np.delete(arrays["noise_ceiling"], excluded)
+    assert ceiling["sets"]["all"]["ceiling"] == pytest.approx(usable.mean())
+    assert ceiling["sets"]["all"]["n_normalised"] == (usable >= ceiling["floor"]).sum()
 
 
 def test_many_voxels_at_an_end_of_the_grid_are_said(run: Path) -> None:

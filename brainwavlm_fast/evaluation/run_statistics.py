@@ -1,0 +1,123 @@
+"""What is said about a run's scores beside their means: which voxels are significant, and how close to the ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Dataset
+from ..progress import Progress
+from .encoding import Encoding, Responses
+from .epochs import Arrays, Sets
+from .noise_ceiling import CAVEAT, ESTIMATOR, FLOOR, dataset_noise_ceiling, normalised
+from .significance import Significance, compare_models, permutation_test
+
+FALSE_DISCOVERY_RATE = 0.05
+
+
+def significance_of(
+    pretrained: Encoding,
+    tuned: Encoding,
+    responses: Responses,
+    *,
+    n_permutations: int,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Significance]:
+    """``pretrained`` and ``tuned`` against chance, and ``gain``: tuned against pre-trained, two-sided.
+
+    Several test stories are joined in time, each z-scored.
+    """
+    if pretrained.predictions is None or tuned.predictions is None:
+        raise ValueError("pretrained and tuned must hold predictions: encode them with keep_predictions=True.")
+    whole = slice(0, responses.n_voxels)
+    measured = _joined([responses.read(story, whole) for story in pretrained.test])
+    before, after = (_joined([e.predictions[s] for s in e.test]) for e in (pretrained, tuned) if e.predictions)
+    options: dict[str, Any] = {"n_permutations": n_permutations, "seed": seed, "progress": progress}
+    return {
+        "pretrained": permutation_test(measured, before, **options),
+        "tuned": permutation_test(measured, after, **options),
+        "gain": compare_models(measured, after, before, **options),
+    }
+
+
+def summarise_significance(tests: Mapping[str, Significance], sets: Sets) -> dict[str, dict[str, int]]:
+    """Voxels of each set that are significant: above chance (pre-trained, tuned), tuned better, tuned worse."""
+    above = {name: tests[name].q <= FALSE_DISCOVERY_RATE for name in ("pretrained", "tuned")}
+    differs = tests["gain"].q <= FALSE_DISCOVERY_RATE
+    return {
+        which: {
+            **{name: int((found & mask).sum()) for name, found in above.items()},
+            "better": int((differs & (tests["gain"].statistic > 0) & mask).sum()),
+            "worse": int((differs & (tests["gain"].statistic < 0) & mask).sum()),
+        }
+        for which, mask in sets.items()
+    }
+
+
+def significance_arrays(tests: Mapping[str, Significance]) -> Arrays:
+    """Voxel arrays of the tests, by their names in ``voxels.hf5``."""
+    return {f"significance/{name}/{kind}": getattr(test, kind) for name, test in tests.items() for kind in ("p", "q")}
+
+
+def story_ceiling(
+    dataset: Dataset, subject: str, stories: Sequence[str], *, memory_gb: float, progress: Progress | None = None
+) -> tuple[NDArray[np.float64], int] | None:
+    """Noise ceiling of the test story and its number of repeats; None without repeats or with several stories."""
+    if len(stories) != 1:
+        return None
+    return dataset_noise_ceiling(dataset, subject, stories[0], memory_gb=memory_gb, progress=progress)
+
+
+def summarise_ceiling(
+    ceiling: NDArray[np.float64], n_repeats: int, pretrained: Encoding, tuned: Encoding, sets: Sets
+) -> dict[str, Any]:
+    """Noise ceilings and normalised correlations by voxel set.
+
+    ``ceiling`` is the mean over all usable voxels of the set; ``pretrained`` and ``tuned`` are means of r / ceiling
+    over the ``n_normalised`` voxels whose ceiling is at least the floor.
+    """
+    usable = ~pretrained.excluded & np.isfinite(ceiling)
+    ratios = {name: normalised(e.mean_test, ceiling) for name, e in (("pretrained", pretrained), ("tuned", tuned))}
+    return {
+        "estimator": ESTIMATOR,
+        "caveat": CAVEAT,
+        "n_repeats": n_repeats,
+        "floor": FLOOR,
+        "sets": {
+            which: {
+                "ceiling": _mean(ceiling[mask & usable]),
+                **{name: _mean(ratio[mask & usable]) for name, ratio in ratios.items()},
+                "n_normalised": int((mask & usable & np.isfinite(ratios["pretrained"])).sum()),
+            }
+            for which, mask in sets.items()
+        },
+    }
+
+
+def ceiling_arrays(ceiling: NDArray[np.float64], pretrained: Encoding, tuned: Encoding) -> Arrays:
+    """Voxel arrays of the noise ceiling, by their names in ``voxels.hf5``."""
+    return {
+        "noise_ceiling": ceiling,
+        "normalised/pretrained": normalised(pretrained.mean_test, ceiling),
+        "normalised/tuned": normalised(tuned.mean_test, ceiling),
+    }
+
+
+def _joined(stories: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """(n_trs of all stories, n_voxels); a single story is left as it is."""
+    if len(stories) == 1:
+        return stories[0]
+    parts = []
+    for values in stories:
+        spread = values.std(axis=0, dtype=np.float64)
+        parts.append((values - values.mean(axis=0, dtype=np.float64)) / np.where(spread > 0, spread, 1.0))
+    return np.concatenate(parts)
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None
