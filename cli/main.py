@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from .check import check
 from .evaluate import evaluate
 from .simulate import simulate
 from .train import train
@@ -23,6 +24,7 @@ def _root() -> None:
     """Fine-tune WavLM with LoRA on fMRI responses to stories, and measure what it gained."""
 
 
+app.command()(check)
 app.command()(evaluate)
 
 

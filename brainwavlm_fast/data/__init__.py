@@ -5,6 +5,7 @@ from __future__ import annotations
 from .audio import SAMPLE_RATE, default_cache, load_audio
 from .responses import n_voxels, open_hdf5, read_repeats, read_responses, unusable_voxels
 from .splits import PAPER_TEST, PAPER_VALIDATION, Split, make_split
+from .textgrid import Interval, TextGrid, read_textgrid, words
 from .timing import TR, response_times
 from .tree import Dataset, annex_size, find_dataset
 from .voxels import VOXEL_SETS, available_sets, voxel_set
@@ -16,7 +17,9 @@ __all__ = [
     "TR",
     "VOXEL_SETS",
     "Dataset",
+    "Interval",
     "Split",
+    "TextGrid",
     "annex_size",
     "available_sets",
     "default_cache",
@@ -27,7 +30,9 @@ __all__ = [
     "open_hdf5",
     "read_repeats",
     "read_responses",
+    "read_textgrid",
     "response_times",
     "unusable_voxels",
     "voxel_set",
+    "words",
 ]

@@ -56,6 +56,12 @@ def read_repeats(dataset: Dataset, subject: str, story: str, *, voxels: ArrayLik
         return np.stack([_select(data[k], 0, data.shape[1], chosen) for k in range(data.shape[0])])
 
 
+def story_shape(dataset: Dataset, subject: str, story: str) -> tuple[int, int]:
+    """(n_trs, n_voxels) of a story's responses, as the file says."""
+    with _open(dataset, subject, story, "data", ndim=2) as data:
+        return int(data.shape[0]), int(data.shape[1])
+
+
 def n_voxels(dataset: Dataset, subject: str) -> int:
     """Voxels of a subject: the columns of its first story whose responses are here."""
     for story in dataset.stories(subject):

@@ -36,9 +36,9 @@ def voxel_set(dataset: Dataset, subject: str, name: str) -> NDArray[np.bool_]:
     if name == "nonac":
         chosen = ~voxel_set(dataset, subject, "ac")
     else:
-        thick = _load(dataset.require(dataset.mask_path(subject)))
+        thick = load_mask(dataset.require(dataset.mask_path(subject)))
         path = _require_mask(dataset, subject, name)
-        mask = _load(path)
+        mask = load_mask(path)
         if mask.shape != thick.shape:
             raise DataError(f"{path} has shape {mask.shape}; mask_thick.nii.gz beside it has {thick.shape}.")
         if thick.sum() != n:
@@ -71,7 +71,7 @@ def _require_mask(dataset: Dataset, subject: str, name: str) -> Path:
     return dataset.require(path)
 
 
-def _load(path: Path) -> NDArray[np.bool_]:
+def load_mask(path: Path) -> NDArray[np.bool_]:
     """A NIfTI mask as bool (z, y, x): pycortex writes volumes x first."""
     try:
         values = np.asarray(nibabel.load(path).dataobj)
