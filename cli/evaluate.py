@@ -48,6 +48,7 @@ def evaluate(
 
     Example: `bwlm evaluate runs/UTS02-lh`
     """
+    from ..allocator import keep_freed_memory
     from ..evaluation.encoding import RidgeSettings
     from ..evaluation.run import evaluate_run
 
@@ -60,6 +61,7 @@ def evaluate(
     ridge = RidgeSettings(chunk_length=chunk, n_splits=splits, gap=gap, seed=seed)
     if alphas is not None:
         ridge = replace(ridge, alphas=_grid(alphas))
+    keep_freed_memory()
     summary = evaluate_run(
         run,
         data=data,
