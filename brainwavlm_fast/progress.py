@@ -46,7 +46,9 @@ class TerminalProgress(Progress):
             handle = live.add_task(description, total=total, note="")
 
             def advance(n: int = 1, note: str = "") -> None:
-                live.update(handle, advance=n, **({"note": note} if note else {}))
+                live.update(handle, advance=n)
+                if note:
+                    live.update(handle, note=note)
 
             yield advance
 

@@ -23,8 +23,8 @@ def check(
 
     Example: `bwlm check --data ds003020 --subject S02`
     """
-    from ..data.check import GB, check_dataset
-    from ..data.tree import find_dataset
+    from brainwavlm_fast.data.check import GB, check_dataset
+    from brainwavlm_fast.data.tree import find_dataset
 
     report = check_dataset(find_dataset(data), [subject] if subject else [], progress=progress())
     if as_json:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import ConfigError
+from brainwavlm_fast.errors import ConfigError
+
 from .output import DataOption, JsonOption, command, print_json, print_table, progress
 
 _ROWS = (("all", "whole cortex"), ("ac", "auditory cortex (AC)"), ("nonac", "rest (all but AC)"))
@@ -48,9 +49,9 @@ def evaluate(
 
     Example: `bwlm evaluate runs/UTS02-lh`
     """
-    from ..allocator import keep_freed_memory
-    from ..evaluation.encoding import RidgeSettings
-    from ..evaluation.run import evaluate_run
+    from brainwavlm_fast.allocator import keep_freed_memory
+    from brainwavlm_fast.evaluation.encoding import RidgeSettings
+    from brainwavlm_fast.evaluation.run import evaluate_run
 
     counts = (("--chunk", chunk, 1), ("--splits", splits, 1), ("--gap", gap, 0), ("--seed", seed, 0))
     for name, value, least in (*counts, ("--permutations", permutations, 0)):

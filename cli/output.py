@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from ..errors import BwlmError
-from ..progress import Progress, TerminalProgress
+from brainwavlm_fast.errors import BwlmError
+from brainwavlm_fast.progress import Progress, TerminalProgress
 
 Result = TypeVar("Result")
 
@@ -44,7 +44,7 @@ def command(function: Callable[..., Result]) -> Callable[..., Result]:
     return wrapped
 
 
-def fail(message: str, status: int = 2) -> None:
+def fail(message: str, status: int = 2) -> NoReturn:
     """Print one error for people and exit."""
     typer.echo(f"bwlm: {message}", err=True)
     raise typer.Exit(status)

@@ -29,9 +29,9 @@ def simulate(
 
     Example: `bwlm simulate planted --seed 1 --subjects S01`
     """
-    from ..allocator import keep_freed_memory
-    from ..simulation import Settings
-    from ..simulation import simulate as make
+    from brainwavlm_fast.allocator import keep_freed_memory
+    from brainwavlm_fast.simulation import Settings
+    from brainwavlm_fast.simulation import simulate as make
 
     keep_freed_memory()
     names = tuple(dict.fromkeys(name.strip().upper().removeprefix("UT") for name in subjects.split(",")))

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import ConfigError
+from brainwavlm_fast.errors import ConfigError
+
 from .output import DataOption, JsonOption, command, print_json, print_table, progress
 
 
@@ -85,7 +86,7 @@ def train(
         "save_every": save_every,
         "cache_gb": cache_gb,
     }
-    from ..allocator import keep_freed_memory
+    from brainwavlm_fast.allocator import keep_freed_memory
 
     keep_freed_memory()
     if resume is not None:
@@ -96,17 +97,17 @@ def train(
                 f"--resume takes everything from {resume / 'config.json'}; it cannot be changed ({', '.join(given)}). "
                 "Start a new run with another --out instead."
             )
-        from ..training import resume_run
+        from brainwavlm_fast.training import resume_run
 
         _report(resume_run(resume, progress=progress()), as_json)
         return
     if subject is None:
         raise ConfigError("--subject is needed (for example --subject S02), or --resume RUN to continue a run.")
 
-    from ..config import RunConfig
-    from ..config import preset as preset_of
-    from ..data import find_dataset
-    from ..training import start_run
+    from brainwavlm_fast.config import RunConfig
+    from brainwavlm_fast.config import preset as preset_of
+    from brainwavlm_fast.data import find_dataset
+    from brainwavlm_fast.training import start_run
 
     name = preset or "paper"
     model_config, train_config = preset_of(name)

@@ -82,7 +82,8 @@ def check_dataset(dataset: Dataset, subjects: Sequence[str] = (), *, progress: P
     stories = sorted({story for subject in chosen for story in dataset.stories(subject)})
     known = _known_stories(dataset)
     sound, grids = _check_sound(dataset, stories, known, progress), _check_grids(dataset, stories)
-    parts, trainable, notes = [sound, grids], [], []
+    parts, trainable = [sound, grids], []
+    notes: list[str] = []
     for subject in chosen:
         responses, mask = _check_subject(dataset, subject, known, progress)
         parts += [responses, mask]

@@ -7,12 +7,14 @@ dropout, and merged weights all work. Queries may be a subset of the frames, sin
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 
-def attend(attention: nn.Module, hidden: Tensor, bias: Tensor, queries: slice) -> Tensor:
+def attend(attention: Any, hidden: Tensor, bias: Tensor, queries: slice) -> Tensor:
     """Gated relative-position attention of the frames in ``queries`` over all frames.
 
     Parameters
@@ -44,14 +46,14 @@ def attend(attention: nn.Module, hidden: Tensor, bias: Tensor, queries: slice) -
     return attention.out_proj(mixed.transpose(1, 2).reshape(n_windows, asking.shape[1], width))
 
 
-def gate(attention: nn.Module, asking: Tensor) -> Tensor:
+def gate(attention: Any, asking: Tensor) -> Tensor:
     """WavLM's gate on the position bias: (n_windows, n_heads, n_queries, 1) from queries' hidden states by head."""
     gates = attention.gru_rel_pos_linear(asking).unflatten(-1, (2, 4)).sum(-1).sigmoid()
     update, reset = gates.unbind(-1)
     return (update * (reset * attention.gru_rel_pos_const[..., 0] - 1.0) + 2.0).unsqueeze(-1)
 
 
-def layer_forward(layer: nn.Module, hidden: Tensor, bias: Tensor, queries: slice, *, stable: bool) -> Tensor:
+def layer_forward(layer: Any, hidden: Tensor, bias: Tensor, queries: slice, *, stable: bool) -> Tensor:
     """One transformer layer for the frames in ``queries``: (n_windows, n_queries, width).
 
     ``stable`` is WavLM Large's order (layer norms before the blocks) instead of Base's (after).
@@ -65,7 +67,7 @@ def layer_forward(layer: nn.Module, hidden: Tensor, bias: Tensor, queries: slice
     return layer.final_layer_norm(out + layer.feed_forward(out))
 
 
-def position_bias(first_layer: nn.Module, n_frames: int) -> Tensor:
+def position_bias(first_layer: Any, n_frames: int) -> Tensor:
     """The relative position bias that the first layer owns and all layers share: (n_heads, n_frames, n_frames)."""
     return first_layer.attention.compute_bias(n_frames, n_frames)
 

@@ -8,6 +8,7 @@ layer is computed for the frame that is read alone.
 from __future__ import annotations
 
 import json
+import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Encoder(nn.Module):
 
     precision: Precision = "fp32"
 
-    def __init__(self, wavlm: nn.Module, *, layer: int, token: Token, tune: Tune, lora: LoraSettings | None) -> None:
+    def __init__(self, wavlm: Any, *, layer: int, token: Token, tune: Tune, lora: LoraSettings | None) -> None:
         super().__init__()
         config = wavlm.config
         if layer > config.num_hidden_layers:
@@ -226,17 +227,17 @@ def _check_is_wavlm(name: str | Path) -> None:
 def _with_lora(wavlm: nn.Module, layer: int, lora: LoraSettings) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
-    return get_peft_model(
-        wavlm,
-        LoraConfig(
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=["q_proj", "k_proj", "v_proj"],
-            layers_to_transform=list(range(layer)),
-            layers_pattern="layers",
-        ),
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=["q_proj", "k_proj", "v_proj"],
+        layers_to_transform=list(range(layer)),
+        layers_pattern="layers",
     )
+    with warnings.catch_warnings():  # between the two libraries: PEFT asks transformers by a name it deprecated
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        return get_peft_model(wavlm, config)
 
 
 def _read_slice(token: Token, n_frames: int) -> slice:

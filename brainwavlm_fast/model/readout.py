@@ -31,15 +31,12 @@ class Readout(nn.Module):
         self.delays = tuple(delays)
         n_inputs = width * len(self.delays)
         sizes = [n_inputs, bottleneck, n_voxels] if bottleneck else [n_inputs, n_voxels]
-        self.layers = nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(sizes)))
-        for layer in self.layers:
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-
-    @property
-    def n_voxels(self) -> int:
-        """Responses predicted."""
-        return int(self.layers[-1].out_features)
+        self.n_voxels = n_voxels
+        maps = [nn.Linear(a, b) for a, b in pairwise(sizes)]
+        for linear in maps:
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        self.layers = nn.Sequential(*maps)
 
     def forward(self, features: Tensor, n_lead: int, n_trs: int) -> Tensor:
         """Predict ``n_trs`` responses from the TR features around them.

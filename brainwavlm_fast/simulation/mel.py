@@ -26,7 +26,8 @@ def log_mel(sound: NDArray[np.float32], *, hop: int = 320, n_mels: int = N_MELS)
 
 def _filterbank(n_mels: int) -> NDArray[np.float64]:
     """Triangular filters, equally spaced in mel from 60 Hz to 7.6 kHz: (257, n_mels)."""
-    mel = np.linspace(*(2595 * np.log10(1 + f / 700) for f in (60.0, 7600.0)), n_mels + 2)
+    lowest, highest = (2595 * np.log10(1 + f / 700) for f in (60.0, 7600.0))
+    mel = np.linspace(lowest, highest, n_mels + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)
     frequency = np.linspace(0, SAMPLE_RATE / 2, 257)[:, None]
     rising = (frequency - edges[:-2]) / (edges[1:-1] - edges[:-2])

@@ -157,15 +157,15 @@ class Loop:
 def _stop_requested() -> Iterator[Callable[[], bool]]:
     """Yields a question: has SIGINT or SIGTERM come? A second signal stops at once."""
     seen: list[int] = []
-    before = {}
+    before: dict[int, Any] = {}
 
     def note(number: int, frame: Any) -> None:
         seen.append(number)
         signal.signal(number, before[number])
 
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
+        for asked in (signal.SIGINT, signal.SIGTERM):
+            before[asked] = signal.signal(asked, note)
     except ValueError:  # not the main thread: signals are somebody else's
         before.clear()
     try:

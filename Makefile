@@ -1,0 +1,51 @@
+# Everything runs in an environment of its own: Python 3.11+ and a C++17 compiler are all that must be there.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Without an NVIDIA GPU, torch's CPU build: some 200 MB instead of several GB.
+TORCH_INDEX ?= $(if $(shell command -v nvidia-smi 2>/dev/null),,--extra-index-url https://download.pytorch.org/whl/cpu)
+DEMO ?= demo
+SOURCES := $(wildcard csrc/*.* csrc/*/*.*) CMakeLists.txt pyproject.toml constraints.txt
+
+.PHONY: help demo test lint format install clean
+
+help:
+	@echo "make demo     simulate a planted brain, check it, train on it, evaluate: ends with a table and demo/run/evaluation/curve.png"
+	@echo "make test     all tests"
+	@echo "make lint     ruff, mypy, clang-format"
+	@echo "make format   let ruff and clang-format rewrite the files"
+	@echo "make clean    remove the environment, builds and the demo"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_INDEX) torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_INDEX) -e '.[test,lint,bench]'
+	touch $@
+
+# The learning rates and the missing regularisers suit 800 TRs and a tiny WavLM; `bwlm train` alone has the paper's.
+demo: install
+	rm -rf $(DEMO)
+	$(BIN)/bwlm simulate $(DEMO)/data --subjects S01
+	$(BIN)/bwlm check --data $(DEMO)/data
+	$(BIN)/bwlm train --subject S01 --roi nonac --data $(DEMO)/data --out $(DEMO)/run --model $(DEMO)/data/student \
+	    --layer 2 --stride 0.5 --no-regularisers --lora-dropout 0 --lr 3e-3 --lr-readout 2e-3 --epochs 8
+	$(BIN)/bwlm evaluate $(DEMO)/run
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy brainwavlm_fast cli
+	$(BIN)/clang-format --dry-run --Werror $(wildcard csrc/*.* csrc/*/*.*)
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(wildcard csrc/*.* csrc/*/*.*)
+
+clean:
+	rm -rf $(VENV) build dist $(DEMO)
