@@ -8,6 +8,7 @@ from .check import check
 from .evaluate import evaluate
 from .simulate import simulate
 from .train import train
+from .transfer import transfer
 
 app = typer.Typer(
     name="bwlm",
@@ -30,6 +31,7 @@ app.command()(evaluate)
 
 app.command()(simulate)
 app.command()(train)
+app.command()(transfer)
 
 
 def main() -> None:

@@ -132,7 +132,7 @@ def encode(
     """
     ridge, progress = ridge or RidgeSettings(), progress or Progress()
     _check_split(split, features)
-    designs = {name: delayed(features[name], delays, story=name) for name in _stories(split)}
+    designs = {name: delayed(features[name], delays, story=name) for name in all_stories(split)}
     X = np.concatenate([designs[name] for name in split.train])
     lengths = [len(designs[name]) for name in split.train]
     plan = RidgePlan(X, bootstrap_rows(ridge, lengths) if alphas is None else (), keep_folds=True)
@@ -243,12 +243,13 @@ def _read(responses: Responses, voxels: slice, designs: Mapping[str, NDArray[Any
     return measured
 
 
-def _stories(split: Split) -> list[str]:
+def all_stories(split: Split) -> list[str]:
+    """Every story of a split: training, validation, test."""
     return [*split.train, *split.validation, *split.test]
 
 
 def _check_split(split: Split, features: Mapping[str, Any]) -> None:
-    named = _stories(split)
+    named = all_stories(split)
     twice = sorted({name for name in named if named.count(name) > 1})
     if twice:
         raise ConfigError(f"story {', '.join(twice)} is in two parts of the split; held-out stories must not train.")

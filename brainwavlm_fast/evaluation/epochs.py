@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..data import Split
 from ..progress import Progress
-from .encoding import Encoding, Responses, RidgeSettings, encode
+from .encoding import Encoding, Responses, RidgeSettings, all_stories, encode
 from .features import EpochFeatures
 
 Sets = Mapping[str, NDArray[np.bool_]]
@@ -51,7 +51,7 @@ def choose_epoch(
     The best epoch is the one with the highest mean correlation on the validation stories over the voxels
     ``chosen_on`` (those that were trained on), the earliest of equals; without a validation story, the last.
     """
-    stories = [*split.train, *split.validation, *split.test]
+    stories = all_stories(split)
 
     def encoded(epoch: int, alphas: NDArray[np.float64] | None, label: str) -> Encoding:
         # the pre-trained and the chosen model choose alphas of their own, and their predictions are tested later

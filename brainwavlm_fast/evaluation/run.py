@@ -12,16 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import h5py
-
-from ..config import RunConfig, as_dict
+from ..config import as_dict
 from ..data import find_dataset, make_split
-from ..errors import BwlmError, CheckpointError, ConfigError
-from ..files import atomic_path, provenance, read_json, write_json
+from ..errors import ConfigError
+from ..files import provenance, write_json
 from ..progress import Progress
-from .encoding import RidgeSettings, bootstrap_rows
-from .epochs import Arrays, Choice, choose_epoch, summarise, voxel_arrays
+from .encoding import RidgeSettings, all_stories, bootstrap_rows
+from .epochs import Choice, choose_epoch, summarise, voxel_arrays
 from .features import EpochFeatures, run_checkpoints
+from .results import SUMMARY, finished, read_run_config, write_arrays
 from .run_statistics import (
     ceiling_arrays,
     significance_arrays,
@@ -34,7 +33,6 @@ from .significance import PAIRED_BLOCK
 from .sources import DatasetResponses, voxel_sets
 from .truth import planted_ceiling
 
-_SUMMARY = "summary.json"
 _END_OF_GRID = 1 / 3  # share of voxels at an end of the grid of alphas that is worth a warning
 
 
@@ -66,7 +64,7 @@ def evaluate_run(
     BwlmError : the run, its checkpoints or the data will not do, or ``out`` holds another evaluation.
     """
     run, progress, ridge = Path(run), progress or Progress(), ridge or RidgeSettings()
-    config = _read_config(run)
+    config = read_run_config(run)
     dataset = find_dataset(data if data is not None else config.data)
     subject = dataset.subject(config.train.subject)
     split = make_split(dataset.stories(subject), validation=config.train.validation, test=config.train.test)
@@ -81,14 +79,13 @@ def evaluate_run(
         "ridge": {**asdict(ridge), "alphas": list(ridge.alphas)},
         "n_permutations": n_permutations,
     }
-    finished = _finished(folder, settings)
-    if finished is not None:
-        progress.say(f"{folder / _SUMMARY} holds this evaluation already; nothing to do.")
-        return finished
+    there = finished(folder, settings)
+    if there is not None:
+        progress.say(f"{folder / SUMMARY} holds this evaluation already; nothing to do.")
+        return there
 
     bootstrap_rows(ridge, [dataset.n_trs(story) for story in split.train])  # before hours of features
-    stories = [*split.train, *split.validation, *split.test]
-    store.compute(stories, list(checkpoints), progress=progress)
+    store.compute(all_stories(split), list(checkpoints), progress=progress)
     sets = voxel_sets(dataset, subject, also=[config.train.roi])
     responses = DatasetResponses(dataset, subject, keep_gb=memory_gb / 2)
     choice = choose_epoch(
@@ -127,20 +124,13 @@ def evaluate_run(
         "config": as_dict(config),
         "provenance": provenance(),
     }
-    _write_arrays(folder / "voxels.hf5", arrays, best_epoch=choice.best)
+    write_arrays(folder / "voxels.hf5", arrays, best_epoch=choice.best)
     from ..figures.curves import draw_epoch_curves
 
     draw_epoch_curves(summary, folder / "curve.png")
-    write_json(folder / _SUMMARY, summary)  # last: it says that the rest is complete
+    write_json(folder / SUMMARY, summary)  # last: it says that the rest is complete
     shutil.rmtree(store.folder, ignore_errors=True)
     return summary
-
-
-def _read_config(run: Path) -> RunConfig:
-    path = run / "config.json"
-    if not path.is_file():
-        raise CheckpointError(f"{run} is not a run (no config.json); give the folder that `bwlm train --out` made.")
-    return RunConfig.from_json(path)
 
 
 def _chosen(saved: dict[int, Path], epochs: Sequence[int] | None, run: Path) -> dict[int, Path]:
@@ -160,22 +150,6 @@ def _inside(run: Path, out: str) -> Path:
     return run / out
 
 
-def _finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """The summary already there for these settings; None if there is none."""
-    path = folder / _SUMMARY
-    if not path.exists():
-        return None
-    summary = read_json(path)
-    there = summary.get("settings") if isinstance(summary, dict) else None
-    if there == settings:
-        return dict(summary)
-    differs = [name for name in settings if not isinstance(there, dict) or there.get(name) != settings[name]]
-    raise BwlmError(
-        f"{folder} holds an evaluation with other settings ({', '.join(differs)}); it was not overwritten. "
-        "Give this one a name of its own, such as --out evaluation-2."
-    )
-
-
 def _alpha_census(choice: Choice, ridge: RidgeSettings, progress: Progress) -> dict[str, Any]:
     """How many voxels took an end of the grid: a grid that is too narrow shows there."""
     census: dict[str, Any] = {"grid": list(ridge.alphas), "penalty": ridge.penalty}
@@ -190,10 +164,3 @@ def _alpha_census(choice: Choice, ridge: RidgeSettings, progress: Progress) -> d
                     "a wider grid (--alphas) may fit them better."
                 )
     return census
-
-
-def _write_arrays(path: Path, arrays: Arrays, *, best_epoch: int) -> None:
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        for name, values in arrays.items():
-            file[name] = values
-        file.attrs["best_epoch"] = best_epoch

@@ -1,0 +1,48 @@
+"""Result folders: read back when they are there, never overwritten, written whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+from numpy.typing import NDArray
+
+from ..config import RunConfig
+from ..errors import BwlmError, CheckpointError
+from ..files import atomic_path, read_json
+
+SUMMARY = "summary.json"
+
+
+def read_run_config(run: Path) -> RunConfig:
+    """The configuration of a run folder; a :class:`CheckpointError` if it is none."""
+    path = run / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"{run} is not a run (no config.json); give the folder that `bwlm train --out` made.")
+    return RunConfig.from_json(path)
+
+
+def finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """The summary already there for these settings; None if there is none."""
+    path = folder / SUMMARY
+    if not path.exists():
+        return None
+    summary = read_json(path)
+    there = summary.get("settings") if isinstance(summary, dict) else None
+    if there == settings:
+        return dict(summary)
+    differs = [name for name in settings if not isinstance(there, dict) or there.get(name) != settings[name]]
+    raise BwlmError(
+        f"{folder} holds results of other settings ({', '.join(differs)}); it was not overwritten. "
+        f"Give this one a name of its own, such as --out {folder.name}-2."
+    )
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], **attributes: Any) -> None:
+    """Write an HDF5 file of named arrays, whole or not at all."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, values in arrays.items():
+            file[name] = values
+        file.attrs.update(attributes)

@@ -1,0 +1,232 @@
+"""Transfer: the encoder tuned on one subject, evaluated on every subject.
+
+For each run its best epoch (chosen when the run was evaluated) gives features of the stories of each subject; ridge
+with alphas of its own, and the same for the pre-trained encoder, give the percent change on the held-out story. The
+paper's matrices: rows are who was tuned on, columns who was predicted.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig, as_dict
+from ..data import Dataset, Split, find_dataset, make_split
+from ..errors import CheckpointError, ConfigError
+from ..files import provenance, read_json, write_json
+from ..progress import Progress
+from .encoding import Encoding, RidgeSettings, all_stories, bootstrap_rows, encode
+from .epochs import Arrays, Sets
+from .features import EpochFeatures, run_checkpoints
+from .results import SUMMARY, finished, read_run_config, write_arrays
+from .sources import DatasetResponses, voxel_sets
+
+_UNTRAINED = ("tune", "lora_rank", "lora_alpha", "lora_dropout", "bottleneck", "regularisers", "negative_lobes")
+_PRETRAINED = "pretrained"
+
+
+@dataclass(frozen=True)
+class _Tuned:
+    """A run and the epoch of it that is transferred."""
+
+    label: str
+    config: RunConfig
+    best: int
+    store: EpochFeatures
+
+
+def transfer(
+    runs: Sequence[Path | str],
+    out: Path | str,
+    *,
+    subjects: Sequence[str],
+    data: Path | str | None = None,
+    evaluation: str = "evaluation",
+    ridge: RidgeSettings | None = None,
+    memory_gb: float = 4.0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Evaluate each run's best epoch on each subject; returns the summary that is also written.
+
+    Parameters
+    ----------
+    runs : run folders that ``bwlm evaluate`` has been through.
+    out : folder of the results: ``summary.json`` and ``voxels.hf5``. The same settings are read back, others never
+        overwritten.
+    subjects : who is predicted, as S02 or UTS02.
+    data : the data set, if it is no longer where the first run's configuration says.
+    evaluation : name of the evaluation inside each run that chose its best epoch.
+    ridge, memory_gb : as in :func:`evaluate_run`.
+
+    Returns
+    -------
+    ``matrices``: voxel set -> ``percent`` and ``tuned`` (n_runs, n_subjects), ``pretrained`` (n_subjects,); None where
+    a subject has no such set. ``rows`` and ``columns`` name runs and subjects.
+
+    Raises
+    ------
+    BwlmError : a run will not do or was not evaluated, runs read different features, or ``out`` is another transfer's.
+    """
+    out, progress, ridge = Path(out), progress or Progress(), ridge or RidgeSettings()
+    if not runs:
+        raise ConfigError("transfer needs at least one run folder.")
+    configs = [read_run_config(Path(run)) for run in runs]
+    dataset = find_dataset(data if data is not None else configs[0].data)
+    names = [dataset.subject(name) for name in subjects]
+    tuned = _open_runs([Path(run) for run in runs], configs, dataset, out, evaluation)
+    splits = {name: _shared_split(configs, dataset, name) for name in names}
+    settings = {
+        "runs": {run.label: {"epoch": run.best, "encoder": run.store.fingerprints[run.best]} for run in tuned},
+        "subjects": names,
+        "stories": {name: asdict(split) for name, split in splits.items()},
+        "ridge": {**asdict(ridge), "alphas": list(ridge.alphas)},
+    }
+    settings = _plain(settings)
+    there = finished(out, settings)
+    if there is not None:
+        progress.say(f"{out / SUMMARY} holds this transfer already; nothing to do.")
+        return there
+
+    for split in splits.values():
+        bootstrap_rows(ridge, [dataset.n_trs(story) for story in split.train])
+    heard = sorted({story for split in splits.values() for story in all_stories(split)})
+    tuned[0].store.compute(heard, [0], progress=progress)
+    for run in tuned:
+        if run.best != 0:  # epoch 0 is the same encoder in every run
+            run.store.compute(heard, [run.best], progress=progress)
+
+    cells: dict[str, dict[str, dict[str, float]]] = {}
+    arrays: Arrays = {}
+    for name, split in splits.items():
+        responses = DatasetResponses(dataset, name, keep_gb=memory_gb / 2)
+        sets = voxel_sets(dataset, name)
+        found = _encode_subject(tuned, responses, split, ridge, memory_gb / 2, name, progress)
+        cells[name] = {label: _means(result, sets) for label, result in found.items()}
+        arrays |= {f"{name}/{label}": result.mean_test for label, result in found.items()}
+        arrays |= {f"{name}/voxel_sets/{which}": mask for which, mask in sets.items()}
+    rows = [run.label for run in tuned]
+    summary = {
+        "rows": rows,
+        "columns": names,
+        "matrices": _matrices(cells, rows, names),
+        "data": {"root": str(dataset.root), "version": dataset.version},
+        "settings": settings,
+        "configs": {run.label: as_dict(run.config) for run in tuned},
+        "provenance": provenance(),
+    }
+    write_arrays(out / "voxels.hf5", arrays)
+    write_json(out / SUMMARY, summary)
+    shutil.rmtree(out / "features", ignore_errors=True)
+    return summary
+
+
+def _open_runs(
+    runs: list[Path], configs: list[RunConfig], dataset: Dataset, out: Path, evaluation: str
+) -> list[_Tuned]:
+    labels = [f"{config.train.subject}-{config.train.roi}" for config in configs]
+    labels = [run.name if labels.count(label) > 1 else label for run, label in zip(runs, labels, strict=True)]
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"runs {', '.join(map(str, runs))} cannot be told apart; rename their folders.")
+    tuned = []
+    for run, label, config in zip(runs, labels, configs, strict=True):
+        if _readout_point(config) != _readout_point(configs[0]):
+            raise ConfigError(
+                f"{run} reads other features than {runs[0]} (pre-trained model, layer, token, windows or delays "
+                "differ); their changes cannot be compared. Transfer them separately."
+            )
+        best = _best_epoch(run, evaluation)
+        saved = run_checkpoints(run)
+        if best not in saved:
+            raise CheckpointError(f"{run} has no checkpoint of its best epoch, {best}; evaluate it again.")
+        checkpoints = {epoch: saved[epoch] for epoch in sorted({0, best})}
+        store = EpochFeatures(out / "features" / label, config.model, checkpoints, dataset)
+        tuned.append(_Tuned(label, config, best, store))
+    return tuned
+
+
+def _encode_subject(
+    tuned: list[_Tuned],
+    responses: DatasetResponses,
+    split: Split,
+    ridge: RidgeSettings,
+    memory_gb: float,
+    subject: str,
+    progress: Progress,
+) -> dict[str, Encoding]:
+    """Encoding of one subject by the pre-trained encoder and by each run's."""
+
+    def encoded(run: _Tuned, epoch: int, label: str) -> Encoding:
+        return encode(
+            run.store.load(epoch, all_stories(split)),
+            responses,
+            split=split,
+            delays=run.config.model.delays,
+            ridge=ridge,
+            memory_gb=memory_gb,
+            progress=progress,
+            label=f"{subject} by {label}",
+        )
+
+    found = {_PRETRAINED: encoded(tuned[0], 0, _PRETRAINED)}
+    for run in tuned:
+        found[run.label] = found[_PRETRAINED] if run.best == 0 else encoded(run, run.best, run.label)
+    return found
+
+
+def _best_epoch(run: Path, evaluation: str) -> int:
+    path = run / evaluation / SUMMARY
+    if not path.is_file():
+        raise CheckpointError(f"{run} has not been evaluated ({path} is missing); run `bwlm evaluate {run}` first.")
+    best = read_json(path).get("best_epoch")
+    if not isinstance(best, int):
+        raise CheckpointError(f"{path} names no best epoch; remove its folder and run `bwlm evaluate {run}` again.")
+    return best
+
+
+def _readout_point(config: RunConfig) -> dict[str, Any]:
+    return {name: value for name, value in as_dict(config.model).items() if name not in _UNTRAINED}
+
+
+def _shared_split(configs: list[RunConfig], dataset: Dataset, subject: str) -> Split:
+    """The stories of a subject, split so that no run has trained on a story that validates or tests here."""
+    held = {(config.train.validation, config.train.test) for config in configs}
+    if len(held) > 1:
+        raise ConfigError("the runs hold out different stories; a story that one of them trained on cannot test it.")
+    ((validation, test),) = held
+    return make_split(dataset.stories(subject), validation=validation, test=test)
+
+
+def _means(encoding: Encoding, sets: Sets) -> dict[str, float]:
+    usable = ~encoding.excluded
+    return {
+        which: float(encoding.mean_test[mask & usable].mean()) for which, mask in sets.items() if (mask & usable).any()
+    }
+
+
+def _matrices(cells: dict[str, dict[str, dict[str, float]]], rows: list[str], columns: list[str]) -> dict[str, Any]:
+    """Voxel set -> pre-trained and tuned means and the change in percent of the pre-trained mean."""
+    which = list(dict.fromkeys(name for cell in cells.values() for name in cell[_PRETRAINED]))
+    matrices = {}
+    for voxels in which:
+        before = [cells[column][_PRETRAINED].get(voxels) for column in columns]
+        after = [[cells[column][row].get(voxels) for column in columns] for row in rows]
+        matrices[voxels] = {
+            "pretrained": before,
+            "tuned": after,
+            "percent": [[_percent(a, b) for a, b in zip(line, before, strict=True)] for line in after],
+        }
+    return matrices
+
+
+def _percent(after: float | None, before: float | None) -> float | None:
+    return None if after is None or before is None or before <= 0 else 100 * (after / before - 1)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that settings read back from JSON compare equal."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

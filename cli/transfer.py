@@ -1,0 +1,73 @@
+"""``bwlm transfer``: what one subject's tuned encoder is worth for every subject."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ConfigError
+from .output import DataOption, JsonOption, command, print_json, print_table, progress
+
+_TITLES = {"all": "whole cortex", "ac": "auditory cortex", "nonac": "all but auditory cortex"}
+
+
+@command
+def transfer(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders that `bwlm evaluate` has been through.")],
+    subjects: Annotated[str, typer.Option("--subjects", help="Who is predicted, as S01,S02,S03.")],
+    data: DataOption = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path("transfer"),
+    evaluation: Annotated[
+        str, typer.Option("--evaluation", help="The evaluation in each run that chose its best epoch.")
+    ] = "evaluation",
+    chunk: Annotated[int, typer.Option("--chunk", help="TRs in a chunk of the bootstrap.")] = 40,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    memory_gb: Annotated[float, typer.Option("--memory-gb", help="Memory for responses, GiB.")] = 4.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate each run's encoder on each subject: percent change over pre-trained, by voxel set.
+
+    Example: `bwlm transfer runs/UTS01-all runs/UTS02-all --subjects S01,S02,S03`
+    """
+    from ..allocator import keep_freed_memory
+    from ..evaluation.encoding import RidgeSettings
+    from ..evaluation.transfer import transfer as evaluate_transfer
+
+    for name, value, least in (("--chunk", chunk, 1), ("--seed", seed, 0)):
+        if value < least:
+            raise ConfigError(f"{name} is {value}; it must be {least} or more.")
+    names = [name.strip() for name in subjects.split(",") if name.strip()]
+    if not names or memory_gb <= 0:
+        raise ConfigError("--subjects needs at least one subject, such as S01,S02, and --memory-gb a positive number.")
+    keep_freed_memory()
+    ridge = RidgeSettings(chunk_length=chunk, seed=seed)
+    summary = evaluate_transfer(
+        runs,
+        out,
+        subjects=names,
+        data=data,
+        evaluation=evaluation,
+        ridge=ridge,
+        memory_gb=memory_gb,
+        progress=progress(),
+    )
+    if as_json:
+        print_json(summary)
+        return
+    _print(summary, out)
+
+
+def _print(summary: dict[str, Any], out: Path) -> None:
+    for voxels, matrix in summary["matrices"].items():
+        rows = [["pre-trained, r", *(_format(r, ".4f") for r in matrix["pretrained"])]]
+        for label, line in zip(summary["rows"], matrix["percent"], strict=True):
+            rows.append([f"tuned on {label}", *(_format(percent, "+.1f", " %") for percent in line)])
+        title = f"Change on the test story, {_TITLES.get(voxels, voxels)}"
+        print_table(title, ["predicted:", *summary["columns"]], rows)
+    typer.echo(f"Results: {out / 'summary.json'}, and voxels.hf5 beside it.")
+
+
+def _format(value: float | None, how: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{how}}{unit}"
