@@ -6,6 +6,7 @@ import typer
 
 from .check import check
 from .evaluate import evaluate
+from .info import info
 from .simulate import simulate
 from .train import train
 from .transfer import transfer
@@ -27,6 +28,7 @@ def _root() -> None:
 
 app.command()(check)
 app.command()(evaluate)
+app.command()(info)
 
 
 app.command()(simulate)
