@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Without an NVIDIA GPU, torch's CPU build: some 200 MB instead of several GB.
-TORCH_INDEX ?= $(if $(shell command -v nvidia-smi 2>/dev/null),,--extra-index-url https://download.pytorch.org/whl/cpu)
+TORCH_INDEX ?= $(if $(shell command -v nvidia-smi 2>/dev/null),,--retries 1 --extra-index-url https://download.pytorch.org/whl/cpu)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DEMO ?= demo
 SOURCES := $(wildcard csrc/*.* csrc/*/*.*) CMakeLists.txt pyproject.toml constraints.txt
 
@@ -20,8 +21,9 @@ install: $(VENV)/.installed
 
 $(VENV)/.installed: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_INDEX) torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_INDEX) -e '.[test,lint,bench]'
+	@echo "installing torch, then brainwavlm_fast with its tools, into $(VENV): a few minutes"
+	$(PIP) $(TORCH_INDEX) --no-deps torch
+	$(PIP) -e '.[test,lint,bench]'
 	touch $@
 
 # The learning rates and the missing regularisers suit 800 TRs and a tiny WavLM; `bwlm train` alone has the paper's.
