@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
+from helpers.tiny import save_tiny
+from helpers.tree import make_tree
+
+from brainwavlm_fast.config import RunConfig, preset
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -30,3 +35,23 @@ def pytest_collection_modifyitems(items):
         return
     for item in gpu:
         item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here (BWLM_REQUIRE_GPU=1 makes this a failure)"))
+
+
+@pytest.fixture(scope="session")
+def small_tree(tmp_path_factory):
+    """A ds003020 tree with one subject, four stories of about 25 TRs, 40 voxels; voxel 3 holds a NaN."""
+    return make_tree(tmp_path_factory.mktemp("ds003020"))
+
+
+@pytest.fixture(scope="session")
+def tiny_wavlm(tmp_path_factory):
+    return save_tiny(tmp_path_factory.mktemp("wavlm"))
+
+
+@pytest.fixture
+def config(small_tree, tiny_wavlm):
+    """Two epochs of five steps, with every regulariser on."""
+    model, train = preset("paper")
+    model = replace(model, model=str(tiny_wavlm), layer=2, stride=1.0, bottleneck=6)
+    train = replace(train, epochs=2, save_every=2, validation=("fromboyhoodtofatherhood",), lr_encoder=1e-2)
+    return RunConfig(str(small_tree), "paper", model, train)

@@ -85,11 +85,12 @@ class _Parser:
             return TextGrid(self.path, {})
         tiers: dict[str, tuple[Interval, ...]] = {}
         for _ in range(self._count("the number of tiers")):
-            kind, name = self._string("a tier's class"), self._string("a tier's name")
-            self._number("a tier's start"), self._number("a tier's end")
+            kind = self._string("a tier's class")
             read = {"IntervalTier": self._interval, "TextTier": self._point}.get(kind)
             if read is None:
                 raise self._error(f"unknown tier class '{kind}'")
+            name = self._string("a tier's name")
+            self._number("a tier's start"), self._number("a tier's end")
             tiers[name] = tuple(read() for _ in range(self._count(f"the size of tier '{name}'")))
         return TextGrid(self.path, tiers)
 

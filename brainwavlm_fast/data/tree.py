@@ -48,7 +48,8 @@ class Dataset:
         except BwlmError:
             return "unknown"
         doi = str(description.get("DatasetDOI", "")) if isinstance(description, dict) else ""
-        return doi.rpartition(".v")[2] or "unknown"
+        _, found, version = doi.rpartition(".v")
+        return version if found else "unknown"
 
     def subjects(self) -> list[str]:
         """Subjects with preprocessed responses."""

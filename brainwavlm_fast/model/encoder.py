@@ -136,7 +136,7 @@ class Encoder(nn.Module):
 
     def save_adapter(self, folder: Path) -> None:
         """Write LoRA as a PEFT adapter, which opens on a plain ``transformers`` WavLM."""
-        self.wavlm.save_pretrained(str(folder), safe_serialization=True)
+        self.wavlm.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
 
     def load_adapter(self, folder: Path) -> None:

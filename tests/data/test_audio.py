@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+
+from brainwavlm_fast.data import load_audio
+from brainwavlm_fast.errors import DataError
+
+
+def tone(seconds, rate, frequency=440.0):
+    return 0.5 * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100, 48_000])
+def test_a_tone_keeps_its_time_and_height(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", tone(2, rate), rate, subtype="FLOAT")
+    audio = load_audio(tmp_path / "a.wav", cache=tmp_path / "cache")
+    assert audio.dtype == np.float32
+    assert audio.shape == (32_000,)
+    middle = slice(2000, -2000)
+    np.testing.assert_allclose(audio[middle], tone(2, 16_000)[middle], atol=2e-3)
+
+
+def test_what_16_khz_cannot_hold_is_filtered_away(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(1, 44_100, frequency=9000.0), 44_100, subtype="FLOAT")
+    assert np.abs(load_audio(tmp_path / "a.wav", cache=tmp_path)[1000:-1000]).max() < 1e-3  # picking samples: 0.5
+
+
+def test_channels_are_averaged(tmp_path):
+    left, right = tone(1, 16_000), tone(1, 16_000, frequency=300.0)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 16_000, subtype="FLOAT")
+    np.testing.assert_allclose(load_audio(tmp_path / "a.wav", cache=tmp_path), (left + right) / 2, atol=1e-6)
+
+
+def test_the_second_reading_comes_from_the_cache_and_a_changed_file_does_not(tmp_path, monkeypatch):
+    import soxr
+
+    soundfile.write(tmp_path / "a.wav", tone(1, 44_100), 44_100)
+    first = load_audio(tmp_path / "a.wav", cache=tmp_path / "cache")
+    (kept,) = (tmp_path / "cache").iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(soxr, "resample", lambda *_, **__: pytest.fail("resampled again"))
+        np.testing.assert_array_equal(load_audio(tmp_path / "a.wav", cache=tmp_path / "cache"), first)
+    soundfile.write(tmp_path / "a.wav", tone(1.5, 44_100), 44_100)
+    assert len(load_audio(tmp_path / "a.wav", cache=tmp_path / "cache")) == 24_000
+    kept.write_bytes(kept.read_bytes()[:100])  # cut off by a kill
+    soundfile.write(tmp_path / "b.wav", tone(1, 44_100), 44_100)
+    np.testing.assert_array_equal(load_audio(tmp_path / "b.wav", cache=tmp_path / "cache"), first)
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_else(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(1, 16_000), 16_000)
+    (tmp_path / "file").write_text("in the way")
+    assert len(load_audio(tmp_path / "a.wav", cache=tmp_path / "file" / "cache")) == 16_000
+
+
+def bad(path, kind):
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "noise":
+        path.write_bytes(bytes(range(256)) * 10)
+    elif kind == "no samples":
+        soundfile.write(path, np.zeros(0), 16_000)
+    elif kind == "truncated":
+        soundfile.write(path, tone(2, 16_000), 16_000)
+        path.write_bytes(path.read_bytes()[:-10_000])
+    elif kind == "nan":
+        soundfile.write(path, np.full(100, np.nan), 16_000, subtype="FLOAT")
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("missing", "no such audio file"),
+        ("empty", "cannot be read as audio"),
+        ("noise", "cannot be read as audio"),
+        ("no samples", "holds no samples"),
+        ("truncated", r"is truncated: 27\d\d\d of 32000 samples"),
+        ("nan", "not numbers"),
+    ],
+)
+def test_bad_audio_is_named(tmp_path, kind, says):
+    path = tmp_path / "story.wav"
+    bad(path, kind)
+    with pytest.raises(DataError, match=rf"story\.wav.*{says}"):
+        load_audio(path, cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
