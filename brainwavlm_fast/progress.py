@@ -27,7 +27,7 @@ class TerminalProgress(Progress):
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
 
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Advance]:

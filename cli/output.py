@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from brainwavlm_fast.errors import BwlmError
 from brainwavlm_fast.progress import Progress, TerminalProgress
 
 Result = TypeVar("Result")
+_FOR_PEOPLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 DataOption = Annotated[
     Path | None,
@@ -35,11 +37,15 @@ def command(function: Callable[..., Result]) -> Callable[..., Result]:
             return function(*args, **kwargs)
         except BwlmError as error:
             fail(str(error))
-        except KeyboardInterrupt:
-            fail("stopped.", status=130)
         except BrokenPipeError:  # the reader of a pipe went away: nothing is left to say
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
+        except OSError as error:
+            if error.errno not in _FOR_PEOPLE:
+                raise
+            fail(f"{error.filename or 'a file'}: {os.strerror(error.errno)}.")
+        except KeyboardInterrupt:
+            fail("stopped.", status=130)
 
     return wrapped
 

@@ -65,6 +65,8 @@ class Settings:
             raise ConfigError(
                 f"a planted brain needs a subject, 1 to {len(TRAINING)} training stories and a seed >= 0."
             )
+        if self.lesson_minutes < 5:
+            raise ConfigError(f"lesson_minutes is {self.lesson_minutes}; student and teacher need at least 5.")
 
     @property
     def stories(self) -> dict[str, int]:

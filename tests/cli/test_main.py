@@ -1,0 +1,85 @@
+"""The command line as a whole: help, exit statuses, errors for people, one real process."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from brainwavlm_fast.cli import output
+from brainwavlm_fast.cli.main import app
+from typer.testing import CliRunner
+
+COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands}
+
+
+def bwlm(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_commands_are_these():
+    assert {"check", "evaluate", "info", "simulate", "train", "transfer"} <= COMMANDS
+    assert bwlm().exit_code == 2
+    assert bwlm("--help").exit_code == 0
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_help_has_an_example(name):
+    result = bwlm(name, "--help")
+    assert result.exit_code == 0
+    assert f"Example: bwlm {name}" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_an_unknown_option_is_bad_use(name):
+    result = bwlm(name, "--colour", "red")
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+def test_info_as_a_process(tmp_path):
+    bwlm_script = shutil.which("bwlm", path=str(output.Path(sys.executable).parent))
+    assert bwlm_script, "the bwlm command is not installed beside this Python"
+    done = subprocess.run([bwlm_script, "info", "--json"], capture_output=True, text=True, cwd=tmp_path, check=True)
+    result = json.loads(done.stdout)
+    assert result["versions"]["brainwavlm-fast"] != "not installed"
+    assert result["core"]["threads"] >= 1
+    assert isinstance(result["core"]["cuda_built"], bool)
+    shown = bwlm("info")
+    assert shown.exit_code == 0
+    for word in ("core: SIMD", "core: CUDA built", "torch: CUDA available", "transformers"):
+        assert word in shown.output
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_full_or_forbidden_disk_is_one_sentence(number, capsys):
+    @output.command
+    def work():
+        raise OSError(number, "x", "/some/file")
+
+    with pytest.raises(output.typer.Exit) as stopped:
+        work()
+    assert stopped.value.exit_code == 2
+    assert capsys.readouterr().err.startswith("bwlm: /some/file: ")
+
+
+def test_other_system_errors_are_bugs_and_keep_their_traceback():
+    @output.command
+    def work():
+        raise OSError(errno.EBADF, "x")
+
+    with pytest.raises(OSError):
+        work()
+
+
+def test_ctrl_c_is_status_130(capsys):
+    @output.command
+    def work():
+        raise KeyboardInterrupt
+
+    with pytest.raises(output.typer.Exit) as stopped:
+        work()
+    assert stopped.value.exit_code == 130

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from brainwavlm_fast.errors import BwlmError
+from brainwavlm_fast.files import atomic_folder, atomic_path, provenance, read_json, write_json
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "deep" / "result.json"
+    write_json(target, {"a": 1})
+    with pytest.raises(ZeroDivisionError), atomic_path(target) as temporary:
+        temporary.write_text(f"half {1 // 0}")
+    assert read_json(target) == {"a": 1}
+    assert names(target.parent) == ["result.json"]
+
+
+def test_a_folder_appears_whole_or_not_at_all_and_replaces(tmp_path):
+    target = tmp_path / "checkpoint"
+    for content in ("old", "new"):
+        with atomic_folder(target) as temporary:
+            (temporary / content).write_text(content)
+    assert names(target) == ["new"]
+    with pytest.raises(FileNotFoundError), atomic_folder(target) as temporary:
+        (temporary / "half" / "file").write_text("")
+    assert names(target) == ["new"]
+    assert names(tmp_path) == ["checkpoint"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"r": [float("nan")]}])
+def test_json_never_holds_nan(tmp_path, value):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "x.json", value)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b""])
+def test_damaged_json_is_named(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(BwlmError, match=r"x\.json cannot be read as JSON"):
+        read_json(tmp_path / "x.json")
+
+
+def test_provenance_names_what_numbers_depend_on():
+    versions = provenance()["versions"]
+    assert {"brainwavlm-fast", "torch", "transformers", "peft", "numpy"} <= set(versions)
+    assert "not installed" not in versions.values()
