@@ -74,14 +74,13 @@ def measure(seed: int, work: Path, epochs: int) -> dict[str, Any]:
     with h5py.File(work / f"freeze-{seed}" / "evaluation" / "voxels.hf5") as file:
         rows = np.asarray(file["curve/test"])
     means = runs["nonac"]["encoding"]["nonac"]
+    unchanged = all(np.array_equal(row, rows[0], equal_nan=True) for row in rows)
     inside = [runs[name]["encoding"]["ac"]["tuned"] for name in ("ac", "nonac")]
     return {
         "seed": seed,
         "share": (means["tuned"] - means["pretrained"]) / (means["ceiling"] - means["pretrained"]),
         "ac_tuned_minus_nonac_tuned_in_ac": inside[0] - inside[1],
-        "frozen_exactly_unchanged": bool(
-            np.isfinite(rows[0]).any() and all(np.array_equal(row, rows[0], True) for row in rows)
-        ),
+        "frozen_exactly_unchanged": bool(np.isfinite(rows[0]).any() and unchanged),
         "null_gain": gain(runs["null"]["curve"][-1], runs["null"]["curve"][0]),
         "gain_at_the_same_step": gain(runs["nonac"]["curve"][-1], runs["nonac"]["curve"][0]),
         "truth": made["truth"]["UTS01"],

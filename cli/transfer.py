@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import ConfigError
+from brainwavlm_fast.errors import ConfigError
+
 from .output import DataOption, JsonOption, command, print_json, print_table, progress
 
 _TITLES = {"all": "whole cortex", "ac": "auditory cortex", "nonac": "all but auditory cortex"}
@@ -31,9 +32,9 @@ def transfer(
 
     Example: `bwlm transfer runs/UTS01-all runs/UTS02-all --subjects S01,S02,S03`
     """
-    from ..allocator import keep_freed_memory
-    from ..evaluation.encoding import RidgeSettings
-    from ..evaluation.transfer import transfer as evaluate_transfer
+    from brainwavlm_fast.allocator import keep_freed_memory
+    from brainwavlm_fast.evaluation.encoding import RidgeSettings
+    from brainwavlm_fast.evaluation.transfer import transfer as evaluate_transfer
 
     for name, value, least in (("--chunk", chunk, 1), ("--seed", seed, 0)):
         if value < least:
