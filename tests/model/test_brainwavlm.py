@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.plain import plain_step
 from helpers.tiny import randomise_lora, save_tiny
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from torch.func import functional_call
 from transformers import WavLMModel
 
 from brainwavlm_fast.config import ModelConfig
-from brainwavlm_fast.data import SAMPLE_RATE, response_times
+from brainwavlm_fast.data import SAMPLE_RATE
 from brainwavlm_fast.errors import CheckpointError
-from brainwavlm_fast.model import BrainWavLM, Story, plan_windows
+from brainwavlm_fast.model import BrainWavLM, Story
 from brainwavlm_fast.training.losses import training_loss
 
 N_TRS, N_VOXELS = 14, 23
@@ -41,43 +41,6 @@ def model(config):
     return model
 
 
-def plain_step(model, audio, measured, start, stop):
-    """The published step in plain words: transformers' WavLM with W + s B A in its weights, and no shortcuts.
-
-    Returns the loss and the gradient of each LoRA tensor, all float64.
-    """
-    config = model.config
-    wavlm = WavLMModel.from_pretrained(config.model, dtype=torch.float64).eval()
-    lora = {
-        name: p.detach().clone().requires_grad_() for name, p in model.encoder.named_parameters() if "lora_" in name
-    }
-    weights = dict(wavlm.named_parameters())
-    for name, a in lora.items():
-        if "lora_A" in name:
-            b = lora[name.replace("lora_A", "lora_B")]
-            target = name.removeprefix("wavlm.base_model.model.").replace("lora_A.default.", "")
-            weights[target] = weights[target].detach() + config.lora_alpha / config.lora_rank * b @ a
-    first, last = start - max(config.delays), stop - min(config.delays)
-    times = response_times(N_TRS, history=config.history)
-    plan = plan_windows(len(audio), times, stride=config.stride)
-    dense = plan.weights.toarray()[first + config.history : last + config.history]
-    features = []
-    for begin, end in zip(plan.starts, plan.ends, strict=True):
-        window = torch.from_numpy(audio[begin:end]).double()[None]
-        hidden = functional_call(wavlm, weights, (window,), {"output_hidden_states": True}).hidden_states
-        features.append(hidden[config.layer][0, 0])
-    rows = torch.from_numpy(dense) @ torch.stack(features)
-    rows = (rows - rows.mean(0)) / torch.sqrt(rows.var(0, unbiased=False) + 1e-5)
-    stacked = torch.stack([torch.cat([rows[t - d - first] for d in config.delays]) for t in range(start, stop)])
-    predicted = stacked
-    for layer in model.readout.layers:
-        predicted = predicted @ layer.weight.detach().T + layer.bias.detach()
-    p, m = predicted - predicted.mean(1, keepdim=True), measured - measured.mean(1, keepdim=True)
-    loss = -((p * m).sum(1) / (p.norm(dim=1) * m.norm(dim=1))).mean()
-    loss.backward()
-    return loss.detach(), {name: p.grad for name, p in lora.items()}
-
-
 @pytest.mark.parametrize(("start", "stop"), [(0, 10), (10, 14)])
 def test_the_step_is_plain_transformers_with_w_plus_ba(model, audio, start, stop):
     model = model.double()
@@ -86,9 +49,10 @@ def test_the_step_is_plain_transformers_with_w_plus_ba(model, audio, start, stop
     story._audio = story._audio.double()
     loss = training_loss("voxels", model(story, start, stop), measured)
     loss.backward()
-    expected, gradients = plain_step(model, audio, measured, start, stop)
+    wavlm = WavLMModel.from_pretrained(model.config.model, dtype=torch.float64).eval()
+    expected, gradients = plain_step(model, wavlm, audio, measured, start, stop, N_TRS)
     assert abs(loss.item() - expected.item()) <= 1e-9 * abs(expected.item())
-    ours = {name: p.grad for name, p in model.encoder.named_parameters() if "lora_" in name}
+    ours = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
     assert ours.keys() == gradients.keys()
     for name, gradient in gradients.items():
         scale = gradient.abs().max()
