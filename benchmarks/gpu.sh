@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Everything that needs an NVIDIA GPU, in one go and offline: build, GPU tests, the same under compute-sanitizer, and
+# the core's benchmark. Needs torch, transformers, the build tools and the test tools in the current Python.
+#
+#     benchmarks/gpu.sh OUT        writes OUT/build.log, tests.log, sanitizer.log, core-gpu.json
+set -uo pipefail
+cd "$(dirname "$0")/.."
+out=${1:?usage: benchmarks/gpu.sh OUT}
+mkdir -p "$out"
+site=$(mktemp -d)
+status=0
+
+BWLM_CUDA=ON python3 -m pip install --no-build-isolation --no-deps --target "$site" . >"$out/build.log" 2>&1 || {
+    tail -30 "$out/build.log"
+    exit 1
+}
+# The installed package, not the source tree beside the tests, which has no compiled core.
+tests=$(mktemp -d)
+cp -r tests benchmarks pyproject.toml "$tests"
+cd "$tests" || exit 1
+export PYTHONPATH=$site BWLM_REQUIRE_GPU=1
+python3 -m pytest -q -p no:cacheprovider tests/test_gpu.py 2>&1 | tee "$out/tests.log" | tail -15 || status=1
+for tool in memcheck racecheck initcheck; do
+    compute-sanitizer --tool $tool --error-exitcode 9 python3 -m pytest -q -p no:cacheprovider tests/test_gpu.py \
+        -k "definition or nan or cancel" 2>&1 | tee -a "$out/sanitizer.log" | tail -4 || status=1
+done
+[ -f benchmarks/core.py ] && { python3 benchmarks/core.py --device cuda --out "$out/core-gpu.json" || status=1; }
+exit $status

@@ -1,0 +1,142 @@
+"""The CUDA twins: the definition in float64, the CPU's numbers, streams, autograd, and a whole training step.
+
+Skipped without an NVIDIA GPU; ``BWLM_REQUIRE_GPU=1`` makes that a failure. ``benchmarks/gpu.sh`` runs them under
+compute-sanitizer too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from helpers.tiny import randomise_lora, save_tiny
+
+from brainwavlm_fast import ops, reference
+from brainwavlm_fast.config import ModelConfig
+from brainwavlm_fast.model import BrainWavLM, Story
+from brainwavlm_fast.training.losses import training_loss
+
+pytestmark = pytest.mark.gpu
+
+DTYPES = [torch.float32, torch.float64]
+
+
+def pair(n_trs, n_voxels, dtype, *, mean=0.0):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n_trs, n_voxels))
+    y = 0.5 * x + rng.standard_normal((n_trs, n_voxels))
+    return tuple(torch.from_numpy(a).to("cuda", dtype) for a in (x + mean, y - mean))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (10, 1), (2, 33), (10, 511), (17, 1025), (291, 2000)])
+def test_correlation_and_its_gradient_are_their_definition(shape, axis, dtype):
+    x, y = pair(*shape, dtype, mean=3.0)
+    eps = torch.finfo(dtype).eps
+    n_x, n_y = x.double().cpu().numpy(), y.double().cpu().numpy()
+    r = ops.correlation(x, y, axis=axis)
+    np.testing.assert_allclose(r.cpu(), reference.correlation(n_x, n_y, axis=axis, eps=eps), atol=30 * eps)
+    x.requires_grad_()
+    loss = ops.correlation_loss(x, y, axis=axis)
+    loss.backward()
+    expected = reference.correlation_loss_backward(n_x, n_y, axis=axis, eps=eps)
+    assert abs(loss.item() - reference.correlation_loss(n_x, n_y, axis=axis, eps=eps)) <= 30 * eps
+    error = np.abs(x.grad.cpu().numpy() - expected).max(initial=0)
+    assert error <= 1e3 * eps * max(np.abs(expected).max(initial=0), eps)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_large_mean_does_not_cancel(axis):
+    x, y = pair(300, 300, torch.float32, mean=1000.0)
+    expected = reference.correlation(x.double().cpu().numpy(), y.double().cpu().numpy(), axis=axis)
+    np.testing.assert_allclose(ops.correlation(x, y, axis=axis).cpu(), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_constant_and_nan_stay_where_they_are(axis):
+    x, y = pair(40, 40, torch.float32)
+    lines = x if axis == 1 else x.T
+    lines[3], lines[5, 7] = 2.5, float("nan")
+    x.requires_grad_()
+    r = ops.correlation(x, y, axis=axis)
+    r.sum().backward()
+    gradient = x.grad if axis == 1 else x.grad.T
+    assert r[3] == 0
+    assert (gradient[3] == 0).all()
+    assert r[5].isnan()
+    others = [k for k in range(40) if k not in (3, 5)]
+    assert r[others].isfinite().all()
+    assert gradient[others].isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("onsets", [None, [0, 4, 5, 20]])
+@pytest.mark.parametrize("delays", [[1, 2, 3, 4], [0], [-2, 3], [100]])
+def test_delay_stack_is_its_definition(dtype, onsets, delays):
+    x = torch.randn(31, 70, device="cuda", dtype=dtype)
+    expected = reference.delay_stack(x.cpu().numpy(), delays, run_onsets=onsets)
+    np.testing.assert_array_equal(ops.delay_stack(x, delays, run_onsets=onsets).cpu(), expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_gradcheck(axis):
+    x, y = (a.requires_grad_() for a in pair(5, 7, torch.float64))
+    assert torch.autograd.gradcheck(lambda a, b: ops.correlation(a, b, axis=axis), (x, y))
+    assert torch.autograd.gradcheck(lambda a: ops.delay_stack(a, [1, 2], run_onsets=[0, 2]), (x,))
+
+
+def test_opcheck():
+    x, y = (a.requires_grad_() for a in pair(6, 9, torch.float32))
+    torch.library.opcheck(ops._correlation, (x, y, 1, 0))
+    torch.library.opcheck(ops._delay_stack, (x, [1, 2], [0], 0))
+
+
+def test_the_callers_stream_is_used_and_nothing_waits():
+    x, y = pair(291, 20_000, torch.float32)
+    expected = ops.correlation(x, y, axis=0)
+    torch.cuda.synchronize()
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        late = torch.zeros_like(x)
+        torch.cuda._sleep(20_000_000)
+        late.copy_(x)
+        found = ops.correlation(late, y, axis=0)
+        assert not stream.query(), "the call waited for the GPU"
+    stream.synchronize()
+    assert torch.equal(found, expected)
+
+
+def test_the_same_numbers_every_time():
+    x, y = pair(10, 90_000, torch.float32)
+    first = ops.correlation(x, y, axis=1)
+    assert all(torch.equal(ops.correlation(x, y, axis=1), first) for _ in range(5))
+
+
+def test_mixed_devices_are_refused():
+    x, y = pair(4, 5, torch.float32)
+    with pytest.raises(ValueError, match="y: expected"):
+        ops.correlation(x, y.cpu(), axis=0)
+
+
+def test_a_training_step_is_the_cpus(tmp_path):
+    config = ModelConfig(model=str(save_tiny(tmp_path / "wavlm")), layer=3, stride=0.5, bottleneck=5)
+    torch.manual_seed(0)
+    model = BrainWavLM(config, 23).eval().double()
+    randomise_lora(model)
+    audio = np.random.default_rng(0).standard_normal(45 * 16_000).astype(np.float32)
+    measured = torch.from_numpy(np.random.default_rng(1).standard_normal((10, 23)))
+    results = []
+    for device in ("cpu", "cuda"):
+        model = model.to(device)
+        story = Story(audio, 14, config, for_training=True)
+        story._audio = story._audio.double()
+        model.zero_grad()
+        loss = training_loss("voxels", model(story, 2, 12), measured.to(device))
+        loss.backward()
+        results.append((loss.item(), {n: p.grad.cpu() for n, p in model.named_parameters() if p.grad is not None}))
+    (cpu_loss, cpu), (gpu_loss, gpu) = results
+    assert abs(cpu_loss - gpu_loss) <= 1e-9 * abs(cpu_loss)
+    assert cpu.keys() == gpu.keys()
+    for name, gradient in cpu.items():
+        assert (gpu[name] - gradient).abs().max() <= 1e-8 * gradient.abs().max(), name
