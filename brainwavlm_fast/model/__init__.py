@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .brainwavlm import BrainWavLM
-from .encoder import Encoder, LoraSettings, load_wavlm
+from .encoder import Encoder, LoraSettings
+from .pretrained import load_wavlm, save_wavlm
 from .readout import Readout
 from .story import Story
 from .windows import WindowPlan, lanczos_weights, plan_windows
@@ -18,4 +19,5 @@ __all__ = [
     "lanczos_weights",
     "load_wavlm",
     "plan_windows",
+    "save_wavlm",
 ]

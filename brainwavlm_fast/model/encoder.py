@@ -7,7 +7,6 @@ layer is computed for the frame that is read alone.
 
 from __future__ import annotations
 
-import json
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig, Precision, Token, Tune
-from ..errors import CheckpointError, ConfigError
+from ..errors import ConfigError
 from .attention import layer_forward, position_bias, skip_layer
+from .pretrained import load_wavlm
 from .weights import load_tensors, take_tensors
 
 
@@ -162,68 +162,6 @@ class Encoder(nn.Module):
         return encoder.dropout(hidden)
 
 
-def load_wavlm(name: str | Path) -> Any:
-    """A ``transformers`` WavLM with every key accounted for, in float32 and evaluation mode."""
-    from transformers import WavLMModel
-    from transformers.utils import logging
-
-    _check_is_wavlm(name)
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # key mismatches are raised below, with the file's name
-    logging.disable_progress_bar()
-    try:
-        model, report = WavLMModel.from_pretrained(
-            str(name), output_loading_info=True, dtype=torch.float32, attn_implementation="eager"
-        )
-    except Exception as error:  # transformers raises many kinds for a damaged file; each ends the same way here
-        raise CheckpointError(f"{name}: the WavLM weights cannot be loaded ({_first_line(error)}).") from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-    wrong = {
-        kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]
-    }
-    if wrong:
-        details = "; ".join(
-            f"{kind.replace('_', ' ')}: {', '.join(map(str, keys[:3]))}" for kind, keys in wrong.items()
-        )
-        raise CheckpointError(
-            f"{name}: the weights do not fit WavLM ({details}). Layers would silently start from random numbers; "
-            "use an unmodified WavLM checkpoint."
-        )
-    return model.eval()
-
-
-def _check_is_wavlm(name: str | Path) -> None:
-    folder = Path(name)
-    if folder.is_dir():
-        path = folder / "config.json"
-        try:
-            kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
-        except (OSError, ValueError, AttributeError) as error:
-            raise CheckpointError(
-                f"{folder} is not a model folder: {path.name} is missing or damaged. "
-                "Expected a WavLM in Hugging Face format."
-            ) from error
-    elif folder.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1:
-        raise CheckpointError(
-            f"{name}: no such folder; give a WavLM folder, or a name such as microsoft/wavlm-base-plus."
-        )
-    else:
-        from transformers import AutoConfig
-
-        try:
-            kind = AutoConfig.from_pretrained(str(name)).model_type
-        except Exception as error:  # no network, no such name, no permission: one message
-            raise CheckpointError(
-                f"{name}: neither a folder here nor a model that could be fetched ({_first_line(error)}). "
-                "Give a folder with a WavLM in Hugging Face format, or check the name and the network."
-            ) from error
-    if kind != "wavlm":
-        raise CheckpointError(f"{name} holds a model of type {kind!r}; a WavLM is needed (model_type 'wavlm').")
-
-
 def _with_lora(wavlm: nn.Module, layer: int, lora: LoraSettings) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
@@ -243,8 +181,3 @@ def _with_lora(wavlm: nn.Module, layer: int, lora: LoraSettings) -> nn.Module:
 def _read_slice(token: Token, n_frames: int) -> slice:
     """The frames that the last layer computes; their mean is the feature."""
     return {"first": slice(0, 1), "last": slice(n_frames - 1, n_frames), "mean": slice(None)}[token]
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")

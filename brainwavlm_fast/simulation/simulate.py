@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..data import SAMPLE_RATE, TR, Dataset, load_audio, response_times
 from ..errors import BwlmError
 from ..files import atomic_folder, provenance, read_json, write_json
-from ..model import Encoder, Story
+from ..model import Encoder, Story, save_wavlm
 from ..progress import Progress
 from .brain import DELAYS, make_anatomy, make_cortex
 from .layout import write_embeddings, write_index, write_masks, write_responses, write_sound, write_textgrid
@@ -121,7 +121,7 @@ class _Making:
             return
         sound = np.concatenate([audio for _, audio in self._lessons()])
         model = pretrain_student(sound, self.settings.student_steps, self.settings.number("student"), self.progress)
-        model.save_pretrained(folder)
+        save_wavlm(model, folder)
 
     def _teachers(self, root: Path, frozen: Any) -> dict[str, Teacher]:
         """The shared teacher and UTS03's own, as far as the subjects need them."""
