@@ -41,6 +41,9 @@ class Encoder(nn.Module):
     """
 
     precision: Precision = "fp32"
+    fixed_embedding: bool = False
+    """The front end goes as far as hidden state 0: exact when WavLM's regularisers are off and LoRA alone is trained,
+    since nothing before the first layer changes then, and a kept front end spares that work in every step."""
 
     def __init__(self, wavlm: Any, *, layer: int, token: Token, tune: Tune, lora: LoraSettings | None) -> None:
         super().__init__()
@@ -84,7 +87,9 @@ class Encoder(nn.Module):
     def from_config(cls, config: ModelConfig) -> Encoder:
         """The encoder that a :class:`ModelConfig` describes."""
         lora = LoraSettings(config.lora_rank, config.lora_alpha, config.lora_dropout) if config.tune == "lora" else None
-        return cls.from_pretrained(config.model, layer=config.layer, token=config.token, lora=lora, tune=config.tune)
+        encoder = cls.from_pretrained(config.model, layer=config.layer, token=config.token, lora=lora, tune=config.tune)
+        encoder.fixed_embedding = config.tune != "full" and not config.regularisers
+        return encoder
 
     @property
     def base(self) -> Any:
@@ -96,8 +101,13 @@ class Encoder(nn.Module):
         """Features a window."""
         return int(self.base.config.hidden_size)
 
+    @property
+    def front_width(self) -> int:
+        """Numbers a frame of what :meth:`front_end` gives."""
+        return self.width if self.fixed_embedding else int(self.base.config.conv_dim[-1])
+
     def front_end(self, waveforms: Tensor) -> Tensor:
-        """Convolutions and their layer norm: (n_windows, n_samples) -> (n_windows, n_frames, conv_dim).
+        """Convolutions and their layer norm: (n_windows, n_samples) -> (n_windows, n_frames, :attr:`front_width`).
 
         Never differentiated unless every weight is trained, so its output can be kept.
         """
@@ -105,17 +115,18 @@ class Encoder(nn.Module):
             convolved = waveforms[:, None]
             for conv in self.base.feature_extractor.conv_layers:
                 convolved = conv(convolved)
-            return self.base.feature_projection.layer_norm(convolved.transpose(1, 2))
+            front = self.base.feature_projection.layer_norm(convolved.transpose(1, 2))
+            return self._embed(front) if self.fixed_embedding else front
 
     def transformer(self, front: Tensor) -> Tensor:
-        """Front end's output to the frame that is read: (n_windows, n_frames, conv_dim) -> (n_windows, width)."""
+        """Front end's output to the frame that is read: (n_windows, n_frames, front_width) -> (n_windows, width)."""
         with torch.autocast(front.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             return self._layers(front).mean(dim=1).to(front.dtype)
 
     def _layers(self, front: Tensor) -> Tensor:
         base = self.base
         with nullcontext() if self.tune == "full" else torch.no_grad():
-            hidden = self.embed(front)
+            hidden = self.first_hidden(front)
         stable = base.config.do_stable_layer_norm
         n_frames = hidden.shape[1]
         everything, read = slice(None), _read_slice(self.token, n_frames)
@@ -148,8 +159,12 @@ class Encoder(nn.Module):
         take_tensors(get_peft_model_state_dict(self.wavlm), tensors, where=path)
         set_peft_model_state_dict(self.wavlm, tensors)
 
-    def embed(self, front: Tensor) -> Tensor:
-        """Hidden state 0: projection, SpecAugment (training), position convolution, and Base's layer norm."""
+    def first_hidden(self, front: Tensor) -> Tensor:
+        """Hidden state 0 of what :meth:`front_end` gave: (n_windows, n_frames, width)."""
+        return front if self.fixed_embedding else self._embed(front)
+
+    def _embed(self, front: Tensor) -> Tensor:
+        """Projection, SpecAugment (training), position convolution, and Base's layer norm."""
         base = self.base
         projection, encoder = base.feature_projection, base.encoder
         hidden = projection.dropout(projection.projection(front))

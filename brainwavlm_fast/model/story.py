@@ -65,9 +65,8 @@ class Story:
 
     def front_bytes(self, encoder: Encoder) -> int:
         """Memory that :meth:`keep_front_end` takes."""
-        config = encoder.base.config
         frames = sum(_n_frames(encoder, int(n)) for n in self.plan.ends - self.plan.starts)
-        return 4 * frames * int(config.conv_dim[-1])
+        return 4 * frames * encoder.front_width
 
     def encode(self, encoder: Encoder, windows: NDArray[np.int64], *, batch_frames: int | None = None) -> Tensor:
         """Features of some windows: (len(windows), width), in their order.

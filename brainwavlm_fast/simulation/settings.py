@@ -93,4 +93,11 @@ def planted_model(student: str, *, tune: str = "lora") -> ModelConfig:
 
     The paper's quarter of a second doubles every cost and adds nothing on speech this slow.
     """
-    return ModelConfig(model=student, layer=2, stride=0.5, tune=tune, lora_dropout=0.0)  # type: ignore[arg-type]
+    return ModelConfig(
+        model=student,
+        layer=2,
+        stride=0.5,
+        tune=tune,  # type: ignore[arg-type]
+        lora_dropout=0.0,
+        regularisers=False,
+    )

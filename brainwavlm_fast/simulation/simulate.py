@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ class _Making:
         write_json(root / "truth" / "settings.json", _describe(settings) | {"provenance": provenance()})
         return {"settings": _describe(settings), "truth": summary}
 
+    @cached_property
     def _lessons(self) -> list[tuple[Spoken, NDArray[np.float32]]]:
         rng, seconds = self.settings.stream("lessons"), self.settings.lesson_minutes * 60 / _LESSONS
         told = [tell_story(self.lexicon, self.tokens, seconds, rng) for _ in range(_LESSONS)]
@@ -119,7 +121,7 @@ class _Making:
         if self.reuse is not None:
             shutil.copytree(self.reuse / "student", folder)
             return
-        sound = np.concatenate([audio for _, audio in self._lessons()])
+        sound = np.concatenate([audio for _, audio in self._lessons])
         model = pretrain_student(sound, self.settings.student_steps, self.settings.number("student"), self.progress)
         save_wavlm(model, folder)
 
@@ -133,7 +135,7 @@ class _Making:
             return {which: load_teacher(self.reuse / "truth" / f"teacher-{which}", config) for which in wanted}
         student = Encoder.from_config(frozen).eval()
         lessons = []
-        for spoken, audio in self._lessons():
+        for spoken, audio in self._lessons:
             n_trs = int(len(audio) / SAMPLE_RATE / TR) - 8
             story = Story(audio, n_trs, config, for_training=False)
             story.keep_front_end(student)

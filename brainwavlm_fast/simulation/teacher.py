@@ -107,7 +107,7 @@ def _whole_windows(story: Story) -> NDArray[np.int64]:
 def attention_entropy(encoder: Encoder, fronts: Tensor) -> float:
     """Mean entropy of the first layer's attention over log(n_frames): near 1 means uniform, nothing to tune."""
     base = encoder.base
-    hidden = encoder.embed(fronts)
+    hidden = encoder.first_hidden(fronts)
     attention = base.encoder.layers[0].attention
     n, t, width = hidden.shape
     heads = attention.num_heads
