@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from transformers import WavLMConfig, WavLMModel
 
-from brainwavlm_fast.allocator import keep_freed_memory
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.files import provenance, write_json
+from brainwavlm_fast.memory import keep_freed_memory
 from brainwavlm_fast.model import BrainWavLM, Story
 from brainwavlm_fast.training.losses import training_loss
 

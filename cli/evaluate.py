@@ -49,9 +49,9 @@ def evaluate(
 
     Example: `bwlm evaluate runs/UTS02-lh`
     """
-    from brainwavlm_fast.allocator import keep_freed_memory
     from brainwavlm_fast.evaluation.encoding import RidgeSettings
     from brainwavlm_fast.evaluation.run import evaluate_run
+    from brainwavlm_fast.memory import keep_freed_memory
 
     counts = (("--chunk", chunk, 1), ("--splits", splits, 1), ("--gap", gap, 0), ("--seed", seed, 0))
     for name, value, least in (*counts, ("--permutations", permutations, 0)):

@@ -29,7 +29,7 @@ def simulate(
 
     Example: `bwlm simulate planted --seed 1 --subjects S01`
     """
-    from brainwavlm_fast.allocator import keep_freed_memory
+    from brainwavlm_fast.memory import keep_freed_memory
     from brainwavlm_fast.simulation import Settings
     from brainwavlm_fast.simulation import simulate as make
 

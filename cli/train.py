@@ -86,7 +86,7 @@ def train(
         "save_every": save_every,
         "cache_gb": cache_gb,
     }
-    from brainwavlm_fast.allocator import keep_freed_memory
+    from brainwavlm_fast.memory import keep_freed_memory
 
     keep_freed_memory()
     if resume is not None:

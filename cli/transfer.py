@@ -32,9 +32,9 @@ def transfer(
 
     Example: `bwlm transfer runs/UTS01-all runs/UTS02-all --subjects S01,S02,S03`
     """
-    from brainwavlm_fast.allocator import keep_freed_memory
     from brainwavlm_fast.evaluation.encoding import RidgeSettings
     from brainwavlm_fast.evaluation.transfer import transfer as evaluate_transfer
+    from brainwavlm_fast.memory import keep_freed_memory
 
     for name, value, least in (("--chunk", chunk, 1), ("--seed", seed, 0)):
         if value < least:

@@ -9,12 +9,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "brainwavlm_fast"
-BASE = {"errors", "files", "progress", "allocator", "config"}
+BASE = {"errors", "files", "progress", "memory", "config"}
 NATIVE = {"kernels", "reference"}
 ROOMS = {
     "errors": set(),
     "progress": set(),
-    "allocator": set(),
+    "memory": set(),
     "files": {"errors"},
     "config": {"errors", "files"},
     "reference": set(),
@@ -28,7 +28,7 @@ ROOMS = {
     "simulation": BASE | NATIVE | {"ops", "data", "model", "evaluation"},
     "cli": {"__version__", *BASE, *NATIVE, "data", "model", "training", "evaluation", "figures", "simulation"},
 }
-NO_TORCH = {"errors", "files", "progress", "allocator", "config", "reference", "kernels", "data", "figures"}
+NO_TORCH = {"errors", "files", "progress", "memory", "config", "reference", "kernels", "data", "figures"}
 HEAVY = {"torch", "transformers", "peft"}
 
 

@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import fcntl
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from ..config import RunConfig, as_dict
 from ..data import Dataset
 from ..errors import BwlmError, CheckpointError
 from ..files import atomic_path, provenance, read_json, write_json
+from ..memory import peak_memory
 from ..model import BrainWavLM
 from ..progress import Progress
 from .checkpoint import Position, latest_checkpoint, load_checkpoint
@@ -132,7 +131,6 @@ def _summary(
         if record["kind"] == "validation" and record["stories"]
     }
     best = max(curve, key=lambda epoch: curve[epoch]["correlation"]) if curve else None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "run": str(run),
         "config": as_dict(config),
@@ -142,7 +140,7 @@ def _summary(
         "readout_validation": {str(epoch): scores for epoch, scores in sorted(curve.items())},
         "best_readout_epoch": best,
         "seconds_this_session": round(seconds, 1),
-        "peak_memory_gib": round(peak / (1 << 30), 2),
+        "peak_memory_gib": round(peak_memory() / (1 << 30), 2),
         "front_end_kept_gib": round(kept, 3),
         "threads": torch.get_num_threads(),
         "device": "cuda" if torch.cuda.is_available() else "cpu",
