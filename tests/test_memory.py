@@ -22,7 +22,8 @@ print(before, during, peak_memory())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     before, during, after = map(int, done.stdout.split())
-    assert before + 50 * MIB <= during <= after
+    assert during >= before + 50 * MIB
+    assert after >= during - 5 * MIB  # the kernel counts approximately
 
 
 def test_a_large_parents_memory_is_not_the_childs():
