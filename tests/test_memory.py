@@ -5,8 +5,6 @@ import sys
 
 import numpy as np
 
-from brainwavlm_fast.memory import peak_memory
-
 MIB = 1 << 20
 
 
