@@ -7,4 +7,17 @@ def delay_stack(x: Any, delays: list[int], run_onsets: list[int], out: Any, num_
 def delay_stack_backward(
     g_out: Any, delays: list[int], run_onsets: list[int], gx: Any, num_threads: int, stream: int
 ) -> None: ...
+def ridge_moments(
+    a: Any,
+    b: Any,
+    e: Any,
+    mb: Any,
+    shrink: Any,
+    shift: Any,
+    diagonal: Any,
+    covariance: Any,
+    variance: Any,
+    scale: Any,
+    num_threads: int,
+) -> None: ...
 def build_info() -> dict[str, Any]: ...

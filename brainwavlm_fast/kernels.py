@@ -93,6 +93,41 @@ def delay_stack(
     return out
 
 
+def ridge_moments(
+    a: ArrayLike,
+    b: ArrayLike,
+    e: ArrayLike,
+    mb: ArrayLike,
+    shrink: ArrayLike,
+    shift: ArrayLike,
+    diagonal: ArrayLike,
+    *,
+    num_threads: int = 0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Moments of held-out ridge predictions for every penalty, in one pass over four matrices.
+
+    Parameters
+    ----------
+    a, b, e, mb : (rank, n_targets); see :mod:`brainwavlm_fast.evaluation.ridge_sweep`.
+    shrink : (n_penalties, rank), d = 1 / (eigenvalue + penalty).
+    shift : (n_penalties,)
+    diagonal : (rank,)
+
+    Returns
+    -------
+    covariance, variance, scale : float64 (n_penalties, n_targets): sum d a b, sum d^2 b mb + 2 sum (d - shift) b e,
+        and sum d^2 b^2 diagonal, over the rank. The result does not depend on the number of threads.
+    """
+    a, b, e, mb = (_row_major(x) for x in _matrices(a=a, b=b, e=e, mb=mb))
+    d = np.ascontiguousarray(shrink, dtype=np.float64)
+    if d.ndim != 2:
+        raise ValueError(f"shrink: expected a matrix (n_penalties, rank), got shape {d.shape}.")
+    shifts, diagonals = (np.ascontiguousarray(x, dtype=np.float64).reshape(1, -1) for x in (shift, diagonal))
+    covariance, variance, scale = (np.empty((len(d), b.shape[1])) for _ in range(3))
+    _C.ridge_moments(a, b, e, mb, d, shifts, diagonals, covariance, variance, scale, num_threads)
+    return covariance, variance, scale
+
+
 def check_delays(delays: Sequence[int], run_onsets: Sequence[int] | None, n_trs: int) -> tuple[list[int], list[int]]:
     """Delays and run onsets as lists of whole numbers, or an error that names the argument."""
     chosen = _whole("delays", delays)

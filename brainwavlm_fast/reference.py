@@ -74,6 +74,43 @@ def delay_stack_backward(g_out: ArrayLike, delays: Sequence[int], *, run_onsets:
     return gx
 
 
+def ridge_moments(
+    a: ArrayLike, b: ArrayLike, e: ArrayLike, mb: ArrayLike, shrink: ArrayLike, shift: ArrayLike, diagonal: ArrayLike
+) -> tuple[Float, Float, Float]:
+    """Moments of held-out ridge predictions for every penalty: (n_penalties, n_targets) each.
+
+    covariance = sum_k d a b; variance = sum_k d^2 b mb + 2 sum_k (d - shift) b e; scale = sum_k d^2 b^2 diagonal.
+    """
+    a, b, e, mb, d = (np.asarray(x, np.float64) for x in (a, b, e, mb, shrink))
+    moved = d - np.asarray(shift, np.float64)[:, None]
+    scale = (d**2 * np.asarray(diagonal, np.float64)) @ b**2
+    return d @ (a * b), d**2 @ (b * mb) + 2 * moved @ (b * e), scale
+
+
+def ridge_scores(
+    X: ArrayLike,
+    Y: ArrayLike,
+    X_held: ArrayLike,
+    Y_held: ArrayLike,
+    penalties: ArrayLike,
+    *,
+    scoring: str = "correlation",
+) -> Float:
+    """Held-out score of each penalty and target, (n_penalties, n_targets), from its predictions, one solve each.
+
+    weights = (X'X + penalty I)^-1 X'Y. A constant prediction or target has correlation 0.
+    """
+    X, Y, X_held, Y_held = (np.asarray(x, np.float64) for x in (X, Y, X_held, Y_held))
+    scores = []
+    for penalty in np.asarray(penalties, np.float64):
+        predicted = X_held @ np.linalg.solve(X.T @ X + penalty * np.eye(X.shape[1]), X.T @ Y)
+        if scoring == "correlation":
+            scores.append(correlation(predicted, Y_held, axis=0))
+        else:
+            scores.append(1 - ((Y_held - predicted) ** 2).sum(0) / ((Y_held - Y_held.mean(0)) ** 2).sum(0))
+    return np.array(scores)
+
+
 def _parts(x: ArrayLike, y: ArrayLike, axis: int, eps: float) -> tuple[Float, Float, Float, Float, Float]:
     """r, the centred u and v, sum(u u), and sqrt(sum(u u) sum(v v)), the last set to 0 where r is defined as 0."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "arrays.h"
@@ -75,6 +76,34 @@ void delay_stack_backward(const py::object& pg, const Whole& delays, const Whole
     (gx.on_gpu ? cuda::delay_stack_backward : cpu::delay_stack_backward)(g_out, d, gx, launch);
 }
 
+// shrink, shift (one row) and diagonal (one row) are double matrices.
+void ridge_moments(const py::object& pa, const py::object& pb, const py::object& pe, const py::object& pmb,
+                   const py::object& pshrink, const py::object& pshift, const py::object& pdiagonal,
+                   const py::object& pcovariance, const py::object& pvariance, const py::object& pscale,
+                   int num_threads) {
+    const View b = view_of("b", pb), a = view_of("a", pa), e = view_of("e", pe), mb = view_of("mb", pmb);
+    for (const auto& [name, v] :
+         {std::pair<const char*, const View*>{"a", &a}, {"b", &b}, {"e", &e}, {"mb", &mb}})
+        require_same(name, *v, b, b.rows, b.cols);
+    require(!b.on_gpu, "ridge_moments: arrays must lie in host memory");
+    const View shrink = view_of("shrink", pshrink), shift = view_of("shift", pshift),
+               diagonal = view_of("diagonal", pdiagonal);
+    const View covariance = view_of("covariance", pcovariance, true),
+               variance = view_of("variance", pvariance, true), scale = view_of("scale", pscale, true);
+    const int64_t n = shrink.rows;
+    require(shrink.dtype == DType::f64, "shrink: expected float64");
+    require_same("shrink", shrink, shrink, n, b.rows);
+    require(n <= 1 || shrink.row_stride == b.rows, "shrink: must be contiguous");
+    require_same("shift", shift, shrink, 1, n);
+    require_same("diagonal", diagonal, shrink, 1, b.rows);
+    require_same("covariance", covariance, shrink, n, b.cols);
+    require_same("variance", variance, shrink, n, b.cols);
+    require_same("scale", scale, shrink, n, b.cols);
+    const RidgeBasis basis{shrink.as<double>(), shift.as<double>(), diagonal.as<double>(), n};
+    py::gil_scoped_release release;
+    cpu::ridge_moments(a, b, e, mb, basis, covariance, variance, scale, Launch{num_threads, 0});
+}
+
 py::dict build_info() {
     py::dict info;
     info["version"] = BWLM_VERSION;
@@ -102,5 +131,8 @@ PYBIND11_MODULE(_C, m) {
           py::arg("num_threads"), py::arg("stream"));
     m.def("delay_stack_backward", &delay_stack_backward, py::arg("g_out"), py::arg("delays"),
           py::arg("run_onsets"), py::arg("gx"), py::arg("num_threads"), py::arg("stream"));
+    m.def("ridge_moments", &ridge_moments, py::arg("a"), py::arg("b"), py::arg("e"), py::arg("mb"),
+          py::arg("shrink"), py::arg("shift"), py::arg("diagonal"), py::arg("covariance"),
+          py::arg("variance"), py::arg("scale"), py::arg("num_threads"));
     m.def("build_info", &build_info);
 }

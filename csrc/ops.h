@@ -22,6 +22,14 @@ struct Delays {
     int64_t n_runs = 0;
 };
 
+// A training Gram matrix's eigenbasis for the ridge sweep, all double, host memory.
+struct RidgeBasis {
+    const double* shrink = nullptr;    // (n_penalties, rank): 1 / (eigenvalue + penalty)
+    const double* shift = nullptr;     // (n_penalties,): near the bulk of shrink, against cancellation
+    const double* diagonal = nullptr;  // (rank,): of the held-out Gram matrix in the basis
+    int64_t n_penalties = 0;
+};
+
 // Pearson correlation of x and y, both (rows, cols) with unit col_stride, and its gradient, in one call.
 //   axis 1: r (rows,), across the columns of each row.   axis 0: r (cols,), across the rows of each column.
 //   gx (rows, cols), optional (data == nullptr: not wanted): sum_i g_i dr_i/dx, with g of r's length, or
@@ -33,6 +41,14 @@ void correlation(const View& x, const View& y, int axis, void* r, const void* g,
                  const Launch&);
 void delay_stack(const View& x, const Delays&, const View& out, const Launch&);
 void delay_stack_backward(const View& g_out, const Delays&, const View& gx, const Launch&);
+// Held-out moments of ridge predictions for every penalty i and target t, from a, b, e, mb (rank, n_targets)
+// of one type (reference.ridge_moments says what they are); outputs (n_penalties, n_targets), double:
+//   covariance = sum_k d_ik a_kt b_kt
+//   variance   = sum_k d_ik^2 b_kt mb_kt + 2 sum_k (d_ik - shift_i) b_kt e_kt
+//   scale      = sum_k d_ik^2 b_kt^2 diagonal_k
+// On the CPU only, for now.
+void ridge_moments(const View& a, const View& b, const View& e, const View& mb, const RidgeBasis&,
+                   const View& covariance, const View& variance, const View& scale, const Launch&);
 int max_threads();
 const char* simd_level();
 }  // namespace cpu

@@ -135,7 +135,7 @@ def encode(
     designs = {name: delayed(features[name], delays, story=name) for name in all_stories(split)}
     X = np.concatenate([designs[name] for name in split.train])
     lengths = [len(designs[name]) for name in split.train]
-    plan = RidgePlan(X, bootstrap_rows(ridge, lengths) if alphas is None else (), keep_folds=True)
+    plan = RidgePlan(X, bootstrap_rows(ridge, lengths) if alphas is None else (), n_targets=responses.n_voxels)
     grid = check_alphas(ridge.alphas)
 
     n = responses.n_voxels
@@ -209,14 +209,15 @@ def _encode_tile(
     if not len(voxels):
         return
     Y = np.concatenate([_zscore(measured[name][:, usable]) for name in split.train])
+    prepared = plan.prepare(Y)
     if given is None:
-        scores = plan.score(Y, penalties(grid, convention))
+        scores = plan.score(prepared, penalties(grid, convention)) / plan.n_splits
         chosen = choose_alphas(grid, scores, per_target=True)
         assert out.cv_scores is not None
         out.cv_scores[voxels] = scores.max(axis=0)
     else:
         chosen = check_target_alphas(given, ~usable)
-    coef, _ = plan.weights(Y, penalties(chosen, convention))
+    coef, _ = plan.weights(prepared, penalties(chosen, convention))
     out.alphas[voxels], out.excluded[voxels] = chosen, False
     for scores_of in (out.validation, out.test):
         for name, r in scores_of.items():

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
-from .ridge_plan import RidgePlan, score_targets
+from .ridge_plan import RidgePlan, Scores, score_targets
 from .splits import resolve_splits
 
+_SPLITS_AT_ONCE = 4  # decompositions held in memory
 FIELD_ALPHAS: tuple[float, ...] = tuple(float(alpha) for alpha in np.logspace(1, 4, 10))
 
 
@@ -118,17 +119,21 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             design.astype(np.result_type(design, targets), copy=False),
             resolve_splits(self.cv, len(design), run_onsets=run_onsets) if choosing else (),
             fit_intercept=self.fit_intercept,
+            n_targets=targets.shape[1],
             scoring=self.scoring,
-            n_targets_batch=self.n_targets_batch,
         )
+        width = self.n_targets_batch or plan.tile_width()
+        tiles = [slice(start, start + width) for start in range(0, targets.shape[1], width)]
         scores = None
         if choosing:
             alphas = check_alphas(self.alphas)
-            scores = plan.score(targets, penalties(alphas, self.penalty))
+            scores = self._score(plan, targets, tiles, penalties(alphas, self.penalty))
             chosen = choose_alphas(alphas, scores, per_target=self.alpha_per_target)
         else:
             chosen = check_target_alphas(target_alphas, self.excluded_)
-        coef, intercept = plan.weights(targets, penalties(chosen, self.penalty))
+        parts = [plan.weights(plan.prepare(targets[:, t]), penalties(chosen[t], self.penalty)) for t in tiles]
+        coef = np.concatenate([part[0] for part in parts], axis=1)
+        intercept = np.concatenate([part[1] for part in parts])
         self.alphas_ = self._spread(chosen, np.float64)
         self.cv_scores_ = None if scores is None else self._spread(scores, np.float64)
         self.coef_ = self._spread(coef, coef.dtype).T
@@ -157,6 +162,17 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         scores = np.full(measured.shape[1], np.nan)
         scores[used] = score_targets(measured[:, used], predicted[:, used], self.scoring)
         return scores if per_target else float(scores[used].mean()) if used.any() else float("nan")
+
+    @staticmethod
+    def _score(plan: RidgePlan, targets: NDArray[Any], tiles: list[slice], grid: Scores) -> Scores:
+        """Mean held-out scores (n_alphas, n_targets): a few splits at a time, each with all targets, tile by tile."""
+        total = np.zeros((len(grid), targets.shape[1]))
+        for first in range(0, plan.n_splits, _SPLITS_AT_ONCE):
+            splits = range(first, min(first + _SPLITS_AT_ONCE, plan.n_splits))
+            for tile in tiles:
+                total[:, tile] += plan.score(plan.prepare(targets[:, tile]), grid, splits=splits)
+            plan.forget()
+        return total / plan.n_splits
 
     def _spread(self, values: NDArray[Any], dtype: Any) -> NDArray[Any]:
         """Values of the targets used, (..., n_used), among NaN for those excluded: (..., n_targets)."""

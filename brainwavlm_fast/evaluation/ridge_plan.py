@@ -7,7 +7,7 @@ eigenvectors are float64; products with the targets keep the data's own precisio
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,29 +15,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import correlation
+from .ridge_sweep import RidgeSweep
 from .splits import Split
 
 Floats = NDArray[np.floating[Any]]
+Scores = NDArray[np.float64]
 _TILE_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
 class _Eigen:
-    """A Gram matrix's non-null eigenvalues (r,), float64, and eigenvectors (n_columns, r), in the data's dtype."""
+    """A Gram matrix's non-null eigenvalues (rank,), and eigenvectors (n_columns, rank), float64 and as the data are."""
 
     values: NDArray[np.float64]
+    exact: NDArray[np.float64]
     vectors: Floats
 
-    def shrink(self, penalty: float) -> Floats:
-        return (1.0 / (self.values + penalty)).astype(self.vectors.dtype)
 
-
-@dataclass(frozen=True)
+@dataclass
 class _Fold:
     """One split, decomposed.
 
-    ``left_out`` are the rows that do not train, ``held`` the rows that are scored; ``held_basis`` (n_held, r) is the
-    centred held-out design in the basis of the eigenvectors.
+    ``left_out`` are the rows that do not train, ``held`` the rows that are scored; ``held_basis`` (n_held, rank) is
+    the held-out design, centred, in the basis of the eigenvectors, and ``held_mean`` (rank,) its mean, relative to
+    that of the training rows. ``sweep`` is made for the first grid of penalties that it pays for.
     """
 
     eigen: _Eigen
@@ -45,7 +46,18 @@ class _Fold:
     n_train: int
     left_out: NDArray[np.intp]
     held: NDArray[np.intp]
-    held_basis: Floats
+    held_basis: NDArray[np.float64]
+    held_mean: NDArray[np.float64]
+    sweep: RidgeSweep | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Targets as a plan works on them: centred (n_rows, n_targets), their means, and X'Y (n_columns, n_targets)."""
+
+    targets: Floats
+    mean: Floats
+    cross: Floats
 
 
 class RidgePlan:
@@ -60,10 +72,9 @@ class RidgePlan:
         X: Floats,
         splits: Sequence[Split] = (),
         *,
+        n_targets: int,
         fit_intercept: bool = False,
         scoring: str = "correlation",
-        keep_folds: bool = False,
-        n_targets_batch: int | None = None,
     ) -> None:
         """Take a design.
 
@@ -71,10 +82,9 @@ class RidgePlan:
         ----------
         X : (n_rows, n_features), float32 or float64.
         splits : (training rows, held-out rows) pairs for :meth:`score`.
+        n_targets : how many will come in all, in however many parts: it decides how they are scored.
         fit_intercept : centre features and targets over the rows that train.
         scoring : ``"correlation"`` or ``"r2"``.
-        keep_folds : keep the decompositions of all splits, for calling :meth:`score` more than once.
-        n_targets_batch : targets worked on at once; None: as many as 128 MiB of temporaries allow.
         """
         self._offset = X.mean(axis=0, dtype=np.float64).astype(X.dtype) if fit_intercept else None
         Z = X if self._offset is None else X - self._offset
@@ -84,55 +94,93 @@ class RidgePlan:
             self._rotation, Z = basis.astype(X.dtype), np.ascontiguousarray(triangle.T, dtype=X.dtype)
         self._design = Z
         self._splits = list(splits)
-        self._fit_intercept, self._scoring, self._keep = fit_intercept, scoring, keep_folds
-        self._batch = n_targets_batch
+        self._fit_intercept, self._scoring, self._n_targets = fit_intercept, scoring, n_targets
         self._gram = _gram(Z)
         self._folds: dict[int, _Fold] = {}
         self._whole: _Eigen | None = None
 
-    def score(self, Y: Floats, penalties: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Held-out score of each penalty and target, averaged over the splits: (n_penalties, n_targets)."""
-        total = np.zeros((len(penalties), Y.shape[1]))
-        for k in range(len(self._splits)):
+    def prepare(self, Y: Floats) -> Prepared:
+        """Take targets (n_rows, n_targets) for :meth:`score` and :meth:`weights`."""
+        targets, mean = self._centred(Y)
+        return Prepared(targets, mean, self._design.T @ targets)
+
+    @property
+    def n_splits(self) -> int:
+        """Splits that :meth:`score` knows."""
+        return len(self._splits)
+
+    def score(self, prepared: Prepared, penalties: NDArray[np.float64], *, splits: range | None = None) -> Scores:
+        """Held-out score of each penalty and target, summed over the splits: (n_penalties, n_targets).
+
+        ``splits`` are the numbers of those wanted, all by default; their decompositions are kept until
+        :meth:`forget`.
+        """
+        total = np.zeros((len(penalties), prepared.targets.shape[1]))
+        for k in splits if splits is not None else range(self.n_splits):
             fold = self._fold(k)
             self._warn_if_small(float(np.min(penalties)), fold.eigen)
-            for tile in self._tiles(Y.shape[1], len(fold.held)):
-                total[:, tile] += self._score_fold(fold, Y[:, tile], penalties)
-        return total / len(self._splits)
+            total += self._score_fold(fold, prepared, penalties)
+        return total
 
-    def weights(self, Y: Floats, penalties: NDArray[np.float64]) -> tuple[Floats, Floats]:
+    def forget(self) -> None:
+        """Drop the decompositions of the splits."""
+        self._folds.clear()
+
+    def weights(self, prepared: Prepared, penalties: NDArray[np.float64]) -> tuple[Floats, Floats]:
         """Weights on all rows with one penalty a target: (n_features, n_targets) and intercepts (n_targets,)."""
         if self._whole is None:
             self._whole = _eigen(self._gram, self._design.dtype)
         eigen = self._whole
         self._warn_if_small(float(np.min(penalties)), eigen)
-        basis = eigen.vectors if self._rotation is None else self._rotation @ eigen.vectors
-        coef = np.empty((basis.shape[0], Y.shape[1]), dtype=self._design.dtype)
-        intercept = np.zeros(Y.shape[1], dtype=self._design.dtype)
-        for tile in self._tiles(Y.shape[1], 0):
-            targets, mean = self._centred(Y[:, tile])
-            projected = eigen.vectors.T @ (self._design.T @ targets)
-            projected /= (eigen.values[:, None] + penalties[None, tile]).astype(projected.dtype)
-            coef[:, tile] = basis @ projected
-            if self._offset is not None:
-                intercept[tile] = mean - self._offset @ coef[:, tile]
+        projected = eigen.vectors.T @ prepared.cross
+        projected /= (eigen.values[:, None] + penalties).astype(projected.dtype)
+        coef = eigen.vectors @ projected
+        if self._rotation is not None:
+            coef = self._rotation @ coef
+        intercept = np.zeros(coef.shape[1], dtype=coef.dtype)
+        if self._offset is not None:
+            intercept = prepared.mean - self._offset @ coef
         return coef, intercept
 
-    def _score_fold(self, fold: _Fold, Y: Floats, penalties: NDArray[np.float64]) -> NDArray[np.float64]:
-        targets, _ = self._centred(Y)
-        left_out = targets[fold.left_out]
-        cross = self._design.T @ targets - self._design[fold.left_out].T @ left_out
-        offset = np.zeros(targets.shape[1])
+    def _score_fold(self, fold: _Fold, prepared: Prepared, penalties: NDArray[np.float64]) -> Scores:
+        left_out = prepared.targets[fold.left_out]
+        cross = prepared.cross - self._design[fold.left_out].T @ left_out
+        held = left_out if fold.held is fold.left_out else prepared.targets[fold.held]
         if self._fit_intercept:  # the targets sum to zero over all rows, so over the training rows to minus the rest
             offset = -left_out.sum(axis=0, dtype=np.float64) / fold.n_train
             cross -= (fold.n_train * fold.mean)[:, None] * offset.astype(cross.dtype)
-        projected = fold.eigen.vectors.T @ cross
-        held = targets[fold.held] - offset.astype(targets.dtype)
-        scores = np.empty((len(penalties), targets.shape[1]))
-        for k, penalty in enumerate(penalties):
-            predicted = fold.held_basis @ (fold.eigen.shrink(penalty)[:, None] * projected)
-            scores[k] = score_targets(held, predicted, self._scoring)
+            held = held - offset.astype(held.dtype)
+        b = fold.eigen.vectors.T @ cross
+        if not self._sweep_pays(fold, len(penalties)):
+            return self._score_predictions(fold, held, b, penalties)
+        if fold.sweep is None or not np.array_equal(fold.sweep.penalties, penalties):
+            fold.sweep = RidgeSweep.prepare(fold.eigen.values, fold.held_basis, penalties, b.dtype)
+        covariance, variance, doubtful = fold.sweep.moments(fold.held_basis.T.astype(b.dtype) @ held, b)
+        mean = held.mean(axis=0, dtype=np.float64)
+        spread = np.square(held - mean).sum(axis=0, dtype=np.float64)
+        constant = held.max(axis=0) == held.min(axis=0)
+        if self._scoring == "correlation":
+            power = np.sqrt(np.maximum(variance, 0) * np.where(constant, 0.0, spread))
+            scores = np.divide(covariance, power, out=np.zeros_like(power), where=power > 0)
+        else:
+            bias = mean - (fold.sweep.shrink * fold.held_mean).astype(b.dtype) @ b
+            left = variance - 2 * covariance + spread + len(held) * np.square(bias)
+            scores = np.where(constant, 0.0, 1.0 - left / np.where(constant, 1.0, spread))
+        if doubtful.any():
+            scores[:, doubtful] = self._score_predictions(fold, held[:, doubtful], b[:, doubtful], penalties)
         return scores
+
+    def _score_predictions(self, fold: _Fold, held: Floats, b: Floats, penalties: NDArray[np.float64]) -> Scores:
+        """Predictions for each penalty in turn: less work where few rows are held out."""
+        basis = (fold.held_basis + fold.held_mean).astype(b.dtype)
+        shrink = (1.0 / (fold.eigen.values + penalties[:, None])).astype(b.dtype)
+        return np.stack([score_targets(held, basis @ (d[:, None] * b), self._scoring) for d in shrink])
+
+    def _sweep_pays(self, fold: _Fold, n_penalties: int) -> bool:
+        """Fewer operations than predictions for each penalty, its preparation (in float64) included."""
+        n_held, rank = fold.held_basis.shape
+        sweep = (n_held + rank + 2 * n_penalties) * self._n_targets + 2 * n_held * rank
+        return rank > 0 and n_penalties * n_held * self._n_targets > sweep
 
     def _fold(self, number: int) -> _Fold:
         if number in self._folds:
@@ -152,10 +200,12 @@ class RidgePlan:
             gram = gram - len(train) * np.outer(mean, mean)
         eigen = _eigen(gram, design.dtype)
         small_mean = mean.astype(design.dtype)
-        basis = (design[held] - small_mean) @ eigen.vectors
-        fold = _Fold(eigen, small_mean, len(train), left_out, held, basis)
-        if self._keep:
-            self._folds[number] = fold
+        wide = design[held].astype(np.float64)
+        held_mean = wide.mean(axis=0)
+        basis = (wide - held_mean) @ eigen.exact
+        held = left_out if np.array_equal(held, left_out) else held
+        fold = _Fold(eigen, small_mean, len(train), left_out, held, basis, (held_mean - mean) @ eigen.exact)
+        self._folds[number] = fold
         return fold
 
     def _centred(self, Y: Floats) -> tuple[Floats, Floats]:
@@ -166,11 +216,10 @@ class RidgePlan:
         mean = np.where(Y.max(axis=0) == Y.min(axis=0), Y[0], Y.mean(axis=0, dtype=np.float64))
         return (Y - mean).astype(Y.dtype), mean.astype(Y.dtype)
 
-    def _tiles(self, n_targets: int, n_held: int) -> Iterator[slice]:
+    def tile_width(self, budget: int = _TILE_BYTES) -> int:
+        """Targets to work on at once so that temporaries take about ``budget`` bytes."""
         n_rows, n_columns = self._design.shape
-        bytes_each = (n_rows + 3 * n_columns + 4 * n_held) * self._design.itemsize
-        step = self._batch or max(1, _TILE_BYTES // bytes_each)
-        return (slice(start, min(start + step, n_targets)) for start in range(0, n_targets, step))
+        return max(1, budget // ((2 * n_rows + 6 * n_columns) * self._design.itemsize))
 
     def _warn_if_small(self, penalty: float, eigen: _Eigen) -> None:
         # products are in the data's precision: a penalty under their rounding error of the largest eigenvalue is noise
@@ -180,7 +229,7 @@ class RidgePlan:
                 f"the smallest penalty, {penalty:.3g}, is below what {self._design.dtype} resolves beside the largest "
                 f"eigenvalue of X'X, {largest:.3g}: use larger alphas, or float64.",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
 
 
@@ -203,4 +252,5 @@ def _gram(Z: Floats) -> NDArray[np.float64]:
 def _eigen(gram: NDArray[np.float64], dtype: Any) -> _Eigen:
     values, vectors = np.linalg.eigh(gram)
     real = values > max(gram.shape[0], 1) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
-    return _Eigen(values[real], np.ascontiguousarray(vectors[:, real], dtype=dtype))
+    exact = np.ascontiguousarray(vectors[:, real])
+    return _Eigen(values[real], exact, exact.astype(dtype, copy=False))
