@@ -122,20 +122,11 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             n_targets=targets.shape[1],
             scoring=self.scoring,
         )
-        width = self.n_targets_batch or plan.tile_width()
-        tiles = [slice(start, start + width) for start in range(0, targets.shape[1], width)]
-        scores = None
-        if choosing:
-            alphas = check_alphas(self.alphas)
-            scores = self._score(plan, targets, tiles, penalties(alphas, self.penalty))
-            chosen = choose_alphas(alphas, scores, per_target=self.alpha_per_target)
-        else:
-            chosen = check_target_alphas(target_alphas, self.excluded_)
-        parts = [plan.weights(plan.prepare(targets[:, t]), penalties(chosen[t], self.penalty)) for t in tiles]
-        coef = np.concatenate([part[0] for part in parts], axis=1)
-        intercept = np.concatenate([part[1] for part in parts])
+        alphas = check_alphas(self.alphas) if choosing else None
+        given = None if choosing else check_target_alphas(target_alphas, self.excluded_)
+        chosen, scores, coef, intercept = self._solve(plan, targets, alphas, given)
         self.alphas_ = self._spread(chosen, np.float64)
-        self.cv_scores_ = None if scores is None else self._spread(scores, np.float64)
+        self.cv_scores_ = self._spread(scores, np.float64) if choosing else None
         self.coef_ = self._spread(coef, coef.dtype).T
         self.intercept_ = self._spread(intercept, intercept.dtype)
         if self._one_dimensional:
@@ -163,16 +154,36 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         scores[used] = score_targets(measured[:, used], predicted[:, used], self.scoring)
         return scores if per_target else float(scores[used].mean()) if used.any() else float("nan")
 
-    @staticmethod
-    def _score(plan: RidgePlan, targets: NDArray[Any], tiles: list[slice], grid: Scores) -> Scores:
-        """Mean held-out scores (n_alphas, n_targets): a few splits at a time, each with all targets, tile by tile."""
-        total = np.zeros((len(grid), targets.shape[1]))
-        for first in range(0, plan.n_splits, _SPLITS_AT_ONCE):
-            splits = range(first, min(first + _SPLITS_AT_ONCE, plan.n_splits))
-            for tile in tiles:
-                total[:, tile] += plan.score(plan.prepare(targets[:, tile]), grid, splits=splits)
-            plan.forget()
-        return total / plan.n_splits
+    def _solve(
+        self, plan: RidgePlan, targets: NDArray[Any], alphas: Scores | None, given: Scores | None
+    ) -> tuple[Scores, Scores, NDArray[Any], NDArray[Any]]:
+        """Alphas (n_targets,), mean scores (n_alphas, n_targets), weights (n_features, n_targets) and intercepts.
+
+        Either ``alphas`` to choose from or ``given`` ones, a target each. Works tile by tile; scores and weights of a
+        tile share its cross products, unless all targets or many splits must be scored before any alpha is chosen.
+        """
+        width = self.n_targets_batch or plan.tile_width()
+        tiles = [slice(start, start + width) for start in range(0, targets.shape[1], width)]
+        grid = penalties(alphas, self.penalty) if alphas is not None else np.empty(0)
+        scores = np.zeros((len(grid), targets.shape[1]))
+        if alphas is not None and not (self.alpha_per_target and plan.n_splits <= _SPLITS_AT_ONCE):
+            for first in range(0, plan.n_splits, _SPLITS_AT_ONCE):
+                some = range(first, min(first + _SPLITS_AT_ONCE, plan.n_splits))
+                for tile in tiles:
+                    scores[:, tile] += plan.score(plan.prepare(targets[:, tile]), grid, splits=some) / plan.n_splits
+                plan.forget()
+            given = choose_alphas(alphas, scores, per_target=self.alpha_per_target)
+        parts = []
+        for tile in tiles:
+            prepared = plan.prepare(targets[:, tile])
+            if alphas is not None and given is None:
+                scores[:, tile] = plan.score(prepared, grid) / plan.n_splits
+                chosen = choose_alphas(alphas, scores[:, tile], per_target=True)
+            else:
+                chosen = np.asarray(given)[tile]
+            parts.append((chosen, *plan.weights(prepared, penalties(chosen, self.penalty))))
+        chosen_of, coef, intercept = zip(*parts, strict=True)
+        return np.concatenate(chosen_of), scores, np.concatenate(coef, axis=1), np.concatenate(intercept)
 
     def _spread(self, values: NDArray[Any], dtype: Any) -> NDArray[Any]:
         """Values of the targets used, (..., n_used), among NaN for those excluded: (..., n_targets)."""

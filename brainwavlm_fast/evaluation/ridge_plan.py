@@ -20,7 +20,8 @@ from .splits import Split
 
 Floats = NDArray[np.floating[Any]]
 Scores = NDArray[np.float64]
-_TILE_BYTES = 128 << 20
+_TILE_BYTES = 192 << 20
+_MAX_GROUPED = 3  # splits whose rows are grouped by pattern: 2 ** 3 cross products at most
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,23 @@ class _Fold:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Targets as a plan works on them: centred (n_rows, n_targets), their means, and X'Y (n_columns, n_targets)."""
+    """Targets as a plan works on them: centred (n_rows, n_targets), and their means.
+
+    ``groups`` are cross products X'Y (n_columns, n_targets) over rows that train in the same splits, by the pattern of
+    those that leave them out (bit k: split k): each split's training cross product is a sum of some.
+    """
 
     targets: Floats
     mean: Floats
-    cross: Floats
+    groups: dict[int, Floats]
+
+    def cross(self, split: int | None = None) -> Floats:
+        """X'Y over the rows that train in a split, or over all rows."""
+        wanted = [part for bits, part in self.groups.items() if split is None or not bits >> split & 1]
+        total = wanted[0].copy()
+        for part in wanted[1:]:
+            total += part
+        return total
 
 
 class RidgePlan:
@@ -102,7 +115,16 @@ class RidgePlan:
     def prepare(self, Y: Floats) -> Prepared:
         """Take targets (n_rows, n_targets) for :meth:`score` and :meth:`weights`."""
         targets, mean = self._centred(Y)
-        return Prepared(targets, mean, self._design.T @ targets)
+        pattern = np.zeros(len(self._design), dtype=np.int64)
+        if self.n_splits <= _MAX_GROUPED:
+            for k, (train, _) in enumerate(self._splits):
+                left_out = np.ones(len(pattern), dtype=bool)
+                left_out[train] = False
+                pattern |= left_out.astype(np.int64) << k
+        groups = {int(bits): np.flatnonzero(pattern == bits) for bits in np.unique(pattern)}
+        if len(groups) == 1:
+            return Prepared(targets, mean, {0: self._design.T @ targets})
+        return Prepared(targets, mean, {b: self._design[rows].T @ targets[rows] for b, rows in groups.items()})
 
     @property
     def n_splits(self) -> int:
@@ -119,7 +141,7 @@ class RidgePlan:
         for k in splits if splits is not None else range(self.n_splits):
             fold = self._fold(k)
             self._warn_if_small(float(np.min(penalties)), fold.eigen)
-            total += self._score_fold(fold, prepared, penalties)
+            total += self._score_fold(k, fold, prepared, penalties)
         return total
 
     def forget(self) -> None:
@@ -132,7 +154,7 @@ class RidgePlan:
             self._whole = _eigen(self._gram, self._design.dtype)
         eigen = self._whole
         self._warn_if_small(float(np.min(penalties)), eigen)
-        projected = eigen.vectors.T @ prepared.cross
+        projected = eigen.vectors.T @ prepared.cross()
         projected /= (eigen.values[:, None] + penalties).astype(projected.dtype)
         coef = eigen.vectors @ projected
         if self._rotation is not None:
@@ -142,9 +164,12 @@ class RidgePlan:
             intercept = prepared.mean - self._offset @ coef
         return coef, intercept
 
-    def _score_fold(self, fold: _Fold, prepared: Prepared, penalties: NDArray[np.float64]) -> Scores:
+    def _score_fold(self, number: int, fold: _Fold, prepared: Prepared, penalties: NDArray[np.float64]) -> Scores:
         left_out = prepared.targets[fold.left_out]
-        cross = prepared.cross - self._design[fold.left_out].T @ left_out
+        if self.n_splits <= _MAX_GROUPED:
+            cross = prepared.cross(number)
+        else:
+            cross = prepared.cross() - self._design[fold.left_out].T @ left_out
         held = left_out if fold.held is fold.left_out else prepared.targets[fold.held]
         if self._fit_intercept:  # the targets sum to zero over all rows, so over the training rows to minus the rest
             offset = -left_out.sum(axis=0, dtype=np.float64) / fold.n_train
@@ -155,9 +180,9 @@ class RidgePlan:
             return self._score_predictions(fold, held, b, penalties)
         if fold.sweep is None or not np.array_equal(fold.sweep.penalties, penalties):
             fold.sweep = RidgeSweep.prepare(fold.eigen.values, fold.held_basis, penalties, b.dtype)
-        covariance, variance, doubtful = fold.sweep.moments(fold.held_basis.T.astype(b.dtype) @ held, b)
+        covariance, variance, doubtful = fold.sweep.moments(fold.sweep.held.T @ held, b)
         mean = held.mean(axis=0, dtype=np.float64)
-        spread = np.square(held - mean).sum(axis=0, dtype=np.float64)
+        spread = _sum_squares(held - mean.astype(held.dtype))
         constant = held.max(axis=0) == held.min(axis=0)
         if self._scoring == "correlation":
             power = np.sqrt(np.maximum(variance, 0) * np.where(constant, 0.0, spread))
@@ -219,7 +244,7 @@ class RidgePlan:
     def tile_width(self, budget: int = _TILE_BYTES) -> int:
         """Targets to work on at once so that temporaries take about ``budget`` bytes."""
         n_rows, n_columns = self._design.shape
-        return max(1, budget // ((2 * n_rows + 6 * n_columns) * self._design.itemsize))
+        return max(1, budget // ((2 * n_rows + 14 * n_columns) * self._design.itemsize))
 
     def _warn_if_small(self, penalty: float, eigen: _Eigen) -> None:
         # products are in the data's precision: a penalty under their rounding error of the largest eigenvalue is noise
@@ -242,6 +267,12 @@ def score_targets(measured: Floats, predicted: Floats, scoring: str) -> NDArray[
     left = np.square(measured - predicted).sum(axis=0, dtype=np.float64)
     constant = measured.max(axis=0) == measured.min(axis=0)
     return np.where(constant, 0.0, 1.0 - left / np.where(constant, 1.0, spread))
+
+
+def _sum_squares(values: Floats) -> NDArray[np.float64]:
+    """Sum of squares of each column, a few rows at a time in the data's own precision, together in float64."""
+    parts = (values[start : start + 128] for start in range(0, len(values), 128))
+    return np.sum([np.einsum("ij,ij->j", part, part).astype(np.float64) for part in parts], axis=0)
 
 
 def _gram(Z: Floats) -> NDArray[np.float64]:

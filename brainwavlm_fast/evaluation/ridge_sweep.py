@@ -43,6 +43,7 @@ class RidgeSweep:
     diagonal : (rank,) float64, M's.
     divided : (rank, rank), N in the data's type.
     close : (rank, rank), M_close in the data's type.
+    held : (n_held, rank), the centred held-out rows in the basis, in the data's type.
     """
 
     penalties: NDArray[np.float64]
@@ -51,6 +52,7 @@ class RidgeSweep:
     diagonal: NDArray[np.float64]
     divided: Floats
     close: Any
+    held: Floats
 
     @classmethod
     def prepare(
@@ -68,7 +70,9 @@ class RidgeSweep:
         divided = np.divide(gram, gap, out=np.zeros_like(gram), where=~near)
         kept = np.where(near, gram, 0.0).astype(dtype)
         close = kept if np.count_nonzero(near) > _SPARSE * len(gap) else csr_array(kept)
-        return cls(penalties.copy(), shrink, shift, np.diag(gram).copy(), divided.astype(dtype), close)
+        return cls(
+            penalties.copy(), shrink, shift, np.diag(gram).copy(), divided.astype(dtype), close, held.astype(dtype)
+        )
 
     def moments(self, a: Floats, b: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
         """Covariance and variance of the held-out predictions, sums over held-out rows.

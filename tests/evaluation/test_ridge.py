@@ -173,7 +173,7 @@ def test_given_alphas_are_used_without_cross_validation() -> None:
     chosen = RidgeCV(cv=splits).fit(X, Y)
     again = RidgeCV(cv=splits).fit(X, Y, target_alphas=chosen.alphas_)
     assert again.cv_scores_ is None
-    assert np.array_equal(again.coef_, chosen.coef_)
+    np.testing.assert_allclose(again.coef_, chosen.coef_, rtol=0, atol=1e-13)
     with pytest.raises(ValueError, match=r"shape \(25,\)"):
         RidgeCV().fit(X, Y, target_alphas=[1.0])
     with pytest.raises(ValueError, match="positive and finite"):
