@@ -79,7 +79,7 @@ def test_identical_features_give_identical_results() -> None:
     features, responses = planted(dtype=np.float32)
     first = encode(features, responses, split=SPLIT, ridge=RIDGE)
     again = encode({k: v.copy() for k, v in features.items()}, responses, split=SPLIT, ridge=RIDGE)
-    reused = encode(features, responses, split=SPLIT, alphas=first.alphas)
+    reused = encode(features, responses, split=SPLIT, ridge=RIDGE, alphas=first.alphas)
     for other in (again, reused):
         assert np.array_equal(other.test["t"], first.test["t"])
         assert np.array_equal(other.validation["v"], first.validation["v"])
