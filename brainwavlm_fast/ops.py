@@ -29,14 +29,15 @@ def correlation(x: Tensor, y: Tensor, *, axis: int, num_threads: int = 0) -> Ten
 def correlation_loss(pred: Tensor, target: Tensor, *, axis: int, num_threads: int = 0) -> Tensor:
     """Minus the mean correlation along ``axis``, a scalar; ``axis`` 1 is BrainWavLM's loss (paper, equation 1).
 
-    The gradient for ``pred`` is made in the same pass as the loss. ``target`` is data: it must not require one.
+    Forward and backward each read both matrices from memory once, and nothing of their size is kept between.
+    ``target`` is data: it must not require a gradient.
     """
     pred, target = _pair(pred=pred, target=target)
     _check_axis(axis)
     if target.requires_grad:
         raise ValueError("target: requires a gradient, which this loss does not give; detach it.")
-    loss, _ = _correlation_loss(pred, target, axis, pred.requires_grad and torch.is_grad_enabled(), num_threads)
-    return loss
+    r = _correlation(pred, target, axis, num_threads)
+    return (-r.mean(dtype=torch.float64) if r.numel() else r.sum(dtype=torch.float64)).to(pred.dtype)
 
 
 def delay_stack(
@@ -72,34 +73,6 @@ def _correlation_backward(x: Tensor, y: Tensor, g: Tensor, axis: int, num_thread
 @_correlation_backward.register_fake
 def _(x: Tensor, y: Tensor, g: Tensor, axis: int, num_threads: int) -> Tensor:
     return x.new_empty(x.shape)
-
-
-@torch.library.custom_op("brainwavlm_fast::correlation_loss", mutates_args=())
-def _correlation_loss(
-    pred: Tensor, target: Tensor, axis: int, with_grad: bool, num_threads: int
-) -> tuple[Tensor, Tensor]:
-    x, y = _rows(pred), _rows(target)
-    n = x.shape[1 - axis]
-    r = x.new_empty((1, n))
-    gx = x.new_empty(x.shape if with_grad else (0, 0))
-    _C.correlation(
-        _face(x),
-        _face(y),
-        axis,
-        _face(r),
-        None,
-        -1.0 / max(n, 1),
-        _face(gx) if with_grad else None,
-        num_threads,
-        _stream(x),
-    )
-    loss = -r.mean(dtype=torch.float64) if n else r.sum(dtype=torch.float64)
-    return loss.to(x.dtype), gx
-
-
-@_correlation_loss.register_fake
-def _(pred: Tensor, target: Tensor, axis: int, with_grad: bool, num_threads: int) -> tuple[Tensor, Tensor]:
-    return pred.new_empty(()), pred.new_empty(pred.shape if with_grad else (0, 0))
 
 
 @torch.library.custom_op("brainwavlm_fast::delay_stack", mutates_args=())
@@ -140,17 +113,6 @@ def _correlation_gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
     return gx, gy, None, None
 
 
-def _save_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.mark_non_differentiable(output[1])
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(output[1])
-
-
-def _loss_gradient(ctx: Any, g: Tensor | None, _: Any) -> tuple[Any, ...]:
-    (gx,) = ctx.saved_tensors
-    return (None if g is None else g * gx), None, None, None, None
-
-
 def _save_delays(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     _, ctx.delays, ctx.run_onsets, ctx.num_threads = inputs
 
@@ -160,7 +122,6 @@ def _delay_gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
 
 
 _correlation.register_autograd(_correlation_gradient, setup_context=_save_pair)
-_correlation_loss.register_autograd(_loss_gradient, setup_context=_save_gradient)
 _delay_stack.register_autograd(_delay_gradient, setup_context=_save_delays)
 
 

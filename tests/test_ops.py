@@ -42,7 +42,6 @@ def test_opcheck(dtype):
     x.requires_grad_()
     for axis in (0, 1):
         torch.library.opcheck(ops._correlation, (x, y, axis, 1))
-        torch.library.opcheck(ops._correlation_loss, (x, y, axis, True, 1))
         torch.library.opcheck(
             ops._correlation_backward, (x.detach(), y, torch.randn(x.shape[1 - axis], dtype=dtype), axis, 1)
         )
@@ -61,7 +60,7 @@ def test_the_numbers_of_the_numpy_face():
         loss.backward()
         expected, gradient = kernels.correlation_loss_grad(x.numpy(), y.numpy(), axis=axis)
         assert loss.item() == pytest.approx(expected, abs=1e-7)
-        assert np.array_equal(leaf.grad.numpy(), gradient)
+        np.testing.assert_allclose(leaf.grad.numpy(), gradient, rtol=1e-6, atol=1e-9)
     assert np.array_equal(ops.delay_stack(x, [1, 2]).numpy(), kernels.delay_stack(x.numpy(), [1, 2]))
 
 

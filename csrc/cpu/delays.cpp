@@ -4,13 +4,15 @@
 #include <cstring>
 
 #include "cpu/simd.h"
+#include "cpu/stream.h"
 #include "cpu/threads.h"
 #include "ops.h"
 
 namespace bwlm::cpu {
 namespace {
 
-constexpr int64_t kRows = 32;  // rows of a piece of work
+constexpr int64_t kRows = 32;            // rows of a piece of work
+constexpr int64_t kStreamed = 16 << 20;  // bytes of a stack from which it is written past the cache
 
 // The run of row t: [first, last).
 struct Run {
@@ -32,18 +34,22 @@ BWLM_CLONES void add(const double* from, double* to, int64_t n) {
 
 template <typename T>
 void stack(const View& x, const Delays& d, const View& out, const Launch& launch) {
+    const bool streamed = out.rows * out.cols * static_cast<int64_t>(sizeof(T)) >= kStreamed;
     for_each_piece((x.rows + kRows - 1) / kRows, launch, [&](int64_t piece) {
         for (int64_t t = piece * kRows; t < std::min((piece + 1) * kRows, x.rows); ++t) {
             const Run run = run_of(d, t, x.rows);
             for (int64_t k = 0; k < d.n_delays; ++k) {
                 const int64_t from = t - d.delays[k];
                 T* to = out.as<T>() + t * out.row_stride + k * x.cols;
-                if (from >= run.first && from < run.last)
-                    std::memcpy(to, x.as<T>() + from * x.row_stride, sizeof(T) * x.cols);
-                else
+                if (from < run.first || from >= run.last)
                     std::fill(to, to + x.cols, T(0));
+                else if (streamed)
+                    stream_copy(x.as<T>() + from * x.row_stride, to, x.cols);
+                else
+                    std::memcpy(to, x.as<T>() + from * x.row_stride, sizeof(T) * x.cols);
             }
         }
+        if (streamed) stream_end();
     });
 }
 
