@@ -8,11 +8,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 DEMO ?= demo
 SOURCES := $(wildcard csrc/*.* csrc/*/*.*) CMakeLists.txt pyproject.toml constraints.txt
 
-.PHONY: help demo test lint format install clean
+.PHONY: help demo test sanitize lint format install clean
 
 help:
 	@echo "make demo     simulate a planted brain, check it, train on it, evaluate: ends with a table and demo/run/evaluation/curve.png"
 	@echo "make test     all tests"
+	@echo "make sanitize the core under the address and undefined-behaviour sanitizers"
 	@echo "make lint     ruff, mypy, clang-format"
 	@echo "make format   let ruff and clang-format rewrite the files"
 	@echo "make clean    remove the environment, builds and the demo"
@@ -38,6 +39,9 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+sanitize: install
+	tests/sanitize.sh $(BIN)/python
 
 lint: install
 	$(BIN)/ruff check .
