@@ -59,8 +59,9 @@ def eager_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def eager_delays(x: torch.Tensor) -> torch.Tensor:
-    """Delays in plain torch."""
-    padded = torch.nn.functional.pad(x, (0, 0, max(DELAYS), 0))
+    """Z-score and delays in plain torch."""
+    z = (x - x.mean(0)) / torch.sqrt(x.var(0, unbiased=False) + 1e-5)
+    padded = torch.nn.functional.pad(z, (0, 0, max(DELAYS), 0))
     return torch.cat([padded[max(DELAYS) - d : max(DELAYS) - d + len(x)] for d in DELAYS], 1)
 
 
@@ -89,8 +90,9 @@ def check(device: str) -> dict[str, float]:
             ops.correlation(x, y, axis=0).cpu().numpy() - reference.correlation(wide_x, wide_y, axis=0)
         ).max(),
         "loss gradient (relative)": np.abs(leaf.grad.cpu().numpy() - expected).max() / np.abs(expected).max(),
-        "delays": np.abs(
-            ops.delay_stack(f, DELAYS).cpu().numpy() - reference.delay_stack(f.cpu().numpy(), DELAYS)
+        "z-score and delays": np.abs(
+            ops.delay_stack(f, DELAYS, zscore=True).cpu().numpy()
+            - reference.delay_stack(reference.zscore(f.cpu().numpy()), DELAYS)
         ).max(),
     }
     found = {name: float(value) for name, value in errors.items()}
@@ -145,14 +147,22 @@ def measure(bench: Bench, threads: int) -> dict[str, float]:
         ratios["over time: torch / ours"] = eager / over_time
     f = torch.randn(9000, 768, generator=generator).to(device)
     leaf = f.clone().requires_grad_()
-    stack = bench.time("delays forward", lambda: ops.delay_stack(f, DELAYS, num_threads=threads))
-    both = bench.time("delays forward + backward", backward(lambda z: ops.delay_stack(z, DELAYS), leaf))
-    eager_stack = bench.time("delays forward, torch", lambda: eager_delays(f))
-    eager_both = bench.time("delays forward + backward, torch", backward(eager_delays, leaf))
-    return ratios | {
-        "delays forward: torch / ours": eager_stack / stack,
-        "delays forward + backward: torch / ours": eager_both / both,
-    }
+    g = torch.randn(9000, 768 * len(DELAYS), generator=generator).to(device)
+
+    def ours(z: torch.Tensor) -> torch.Tensor:
+        return ops.delay_stack(z, DELAYS, zscore=True, num_threads=threads)
+
+    stack = bench.time("z-score and delays", lambda: ours(f))
+    eager_stack = bench.time("z-score and delays, torch", lambda: eager_delays(f))
+    made, made_eager = ours(leaf), eager_delays(leaf)
+    back = bench.time("their backward", lambda: torch.autograd.grad(made, leaf, g, retain_graph=True))
+    eager_back = bench.time(
+        "their backward, torch", lambda: torch.autograd.grad(made_eager, leaf, g, retain_graph=True)
+    )
+    ratios |= {"delays: torch / ours": eager_stack / stack, "delays, backward: torch / ours": eager_back / back}
+    narrow, wide = torch.empty_like(f), torch.empty_like(g)
+    bound = bench.time("copy of as many bytes", lambda: (wide.copy_(g), narrow.copy_(f))) * 5 / 8  # 1 read, 4 written
+    return ratios | {"delays: ours / copy bound": stack / bound}
 
 
 def main() -> None:

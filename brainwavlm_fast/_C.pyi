@@ -3,9 +3,25 @@ from typing import Any
 def correlation(
     x: Any, y: Any, axis: int, r: Any, g: Any | None, g_all: float, gx: Any | None, num_threads: int, stream: int
 ) -> None: ...
-def delay_stack(x: Any, delays: list[int], run_onsets: list[int], out: Any, num_threads: int, stream: int) -> None: ...
+def delay_stack(
+    x: Any,
+    delays: list[int],
+    run_onsets: list[int],
+    out: Any,
+    moments: Any | None,
+    eps: float,
+    num_threads: int,
+    stream: int,
+) -> None: ...
 def delay_stack_backward(
-    g_out: Any, delays: list[int], run_onsets: list[int], gx: Any, num_threads: int, stream: int
+    g_out: Any,
+    delays: list[int],
+    run_onsets: list[int],
+    gx: Any,
+    x: Any | None,
+    moments: Any | None,
+    num_threads: int,
+    stream: int,
 ) -> None: ...
 def ridge_moments(
     a: Any,

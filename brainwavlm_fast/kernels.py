@@ -71,7 +71,13 @@ def correlation_loss_grad(
 
 
 def delay_stack(
-    x: ArrayLike, delays: Sequence[int], *, run_onsets: Sequence[int] | None = None, num_threads: int = 0
+    x: ArrayLike,
+    delays: Sequence[int],
+    *,
+    run_onsets: Sequence[int] | None = None,
+    zscore: bool = False,
+    eps: float = 1e-5,
+    num_threads: int = 0,
 ) -> Array:
     """Stack delayed copies of features, as finite impulse response models need them.
 
@@ -80,6 +86,7 @@ def delay_stack(
     x : (n_trs, n_features)
     delays : in TRs, distinct; positive looks back, negative ahead.
     run_onsets : first row of each run (story), rising from 0; one run by default. Nothing crosses from run to run.
+    zscore : z-score each feature over each run on the way, (x - mean) / sqrt(variance + eps).
 
     Returns
     -------
@@ -89,7 +96,8 @@ def delay_stack(
     x = _row_major(x)
     chosen, onsets = check_delays(delays, run_onsets, len(x))
     out = np.empty((len(x), len(chosen) * x.shape[1]), x.dtype)
-    _C.delay_stack(x, chosen, onsets, out, num_threads, 0)
+    moments = np.empty((2 * len(onsets), x.shape[1]), x.dtype) if zscore else None
+    _C.delay_stack(x, chosen, onsets, out, moments, eps, num_threads, 0)
     return out
 
 

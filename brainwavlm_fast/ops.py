@@ -41,12 +41,18 @@ def correlation_loss(pred: Tensor, target: Tensor, *, axis: int, num_threads: in
 
 
 def delay_stack(
-    x: Tensor, delays: Sequence[int], *, run_onsets: Sequence[int] | None = None, num_threads: int = 0
+    x: Tensor,
+    delays: Sequence[int],
+    *,
+    run_onsets: Sequence[int] | None = None,
+    zscore: bool = False,
+    eps: float = 1e-5,
+    num_threads: int = 0,
 ) -> Tensor:
     """Delayed copies of features, (n_trs, n_features) -> (n_trs, n_delays * n_features); see :mod:`.kernels`."""
     (x,) = _pair(x=x)
     chosen, onsets = check_delays(delays, run_onsets, x.shape[0])
-    return _delay_stack(x, chosen, onsets, num_threads)
+    return _delay_stack(x, chosen, onsets, zscore, eps, num_threads)[0]
 
 
 @torch.library.custom_op("brainwavlm_fast::correlation", mutates_args=())
@@ -76,28 +82,59 @@ def _(x: Tensor, y: Tensor, g: Tensor, axis: int, num_threads: int) -> Tensor:
 
 
 @torch.library.custom_op("brainwavlm_fast::delay_stack", mutates_args=())
-def _delay_stack(x: Tensor, delays: Sequence[int], run_onsets: Sequence[int], num_threads: int) -> Tensor:
+def _delay_stack(
+    x: Tensor, delays: Sequence[int], run_onsets: Sequence[int], zscore: bool, eps: float, num_threads: int
+) -> tuple[Tensor, Tensor]:
     x = _rows(x)
     out = x.new_empty((x.shape[0], len(delays) * x.shape[1]))
-    _C.delay_stack(_face(x), list(delays), list(run_onsets), _face(out), num_threads, _stream(x))
-    return out
+    moments = x.new_zeros((2 * len(run_onsets) if zscore else 0, x.shape[1]))
+    _C.delay_stack(
+        _face(x),
+        list(delays),
+        list(run_onsets),
+        _face(out),
+        _face(moments) if zscore else None,
+        eps,
+        num_threads,
+        _stream(x),
+    )
+    return out, moments
 
 
 @_delay_stack.register_fake
-def _(x: Tensor, delays: Sequence[int], run_onsets: Sequence[int], num_threads: int) -> Tensor:
-    return x.new_empty((x.shape[0], len(delays) * x.shape[1]))
+def _(
+    x: Tensor, delays: Sequence[int], run_onsets: Sequence[int], zscore: bool, eps: float, num_threads: int
+) -> tuple[Tensor, Tensor]:
+    return (
+        x.new_empty((x.shape[0], len(delays) * x.shape[1])),
+        x.new_empty((2 * len(run_onsets) if zscore else 0, x.shape[1])),
+    )
 
 
 @torch.library.custom_op("brainwavlm_fast::delay_stack_backward", mutates_args=())
-def _delay_stack_backward(g: Tensor, delays: Sequence[int], run_onsets: Sequence[int], num_threads: int) -> Tensor:
-    g = _rows(g)
+def _delay_stack_backward(
+    g: Tensor, x: Tensor, moments: Tensor, delays: Sequence[int], run_onsets: Sequence[int], num_threads: int
+) -> Tensor:
+    g, x = _rows(g), _rows(x)
     gx = g.new_empty((g.shape[0], g.shape[1] // len(delays)))
-    _C.delay_stack_backward(_face(g), list(delays), list(run_onsets), _face(gx), num_threads, _stream(g))
+    scored = moments.shape[0] > 0
+    _C.delay_stack_backward(
+        _face(g),
+        list(delays),
+        list(run_onsets),
+        _face(gx),
+        _face(x) if scored else None,
+        _face(moments) if scored else None,
+        num_threads,
+        _stream(g),
+    )
     return gx
 
 
 @_delay_stack_backward.register_fake
-def _(g: Tensor, delays: Sequence[int], run_onsets: Sequence[int], num_threads: int) -> Tensor:
+def _(
+    g: Tensor, x: Tensor, moments: Tensor, delays: Sequence[int], run_onsets: Sequence[int], num_threads: int
+) -> Tensor:
     return g.new_empty((g.shape[0], g.shape[1] // len(delays)))
 
 
@@ -113,12 +150,16 @@ def _correlation_gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
     return gx, gy, None, None
 
 
-def _save_delays(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, ctx.delays, ctx.run_onsets, ctx.num_threads = inputs
+def _save_delays(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, ctx.delays, ctx.run_onsets, zscore, _, ctx.num_threads = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(x if zscore else x.new_empty((0, 0)), output[1])
 
 
-def _delay_gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-    return _delay_stack_backward(g, ctx.delays, ctx.run_onsets, ctx.num_threads), None, None, None
+def _delay_gradient(ctx: Any, g: Tensor, _: Any) -> tuple[Any, ...]:
+    x, moments = ctx.saved_tensors
+    gx = _delay_stack_backward(g, x, moments, ctx.delays, ctx.run_onsets, ctx.num_threads)
+    return gx, None, None, None, None, None
 
 
 _correlation.register_autograd(_correlation_gradient, setup_context=_save_pair)

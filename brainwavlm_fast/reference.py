@@ -48,6 +48,29 @@ def correlation_loss_backward(
     return correlation_backward(pred, target, np.full(n, -1.0 / max(n, 1)), axis=axis, eps=eps)
 
 
+def zscore(x: ArrayLike, *, run_onsets: Sequence[int] | None = None, eps: float = 1e-5) -> Float:
+    """Each feature of (n_trs, n_features) over each run: (x - mean) / sqrt(variance + eps), population variance."""
+    x = np.asarray(x, np.float64)
+    z = np.empty_like(x)
+    for first, last in _runs(len(x), run_onsets):
+        run = x[first:last]
+        z[first:last] = (run - run.mean(0)) / np.sqrt(run.var(0) + eps)
+    return z
+
+
+def zscore_backward(
+    gz: ArrayLike, x: ArrayLike, *, run_onsets: Sequence[int] | None = None, eps: float = 1e-5
+) -> Float:
+    """Gradient of :func:`zscore` for ``x``: (g - mean(g) - z mean(g z)) / sqrt(variance + eps) over each run."""
+    gz, x = np.asarray(gz, np.float64), np.asarray(x, np.float64)
+    z, gx = zscore(x, run_onsets=run_onsets, eps=eps), np.empty_like(x)
+    for first, last in _runs(len(x), run_onsets):
+        g, own = gz[first:last], z[first:last]
+        scale = 1 / np.sqrt(x[first:last].var(0) + eps)
+        gx[first:last] = scale * (g - g.mean(0) - own * (g * own).mean(0))
+    return gx
+
+
 def delay_stack(x: ArrayLike, delays: Sequence[int], *, run_onsets: Sequence[int] | None = None) -> Float:
     """FIR stack of (n_trs, n_features): out[t, k * n_features + f] = x[t - delays[k], f] if in t's run, else 0."""
     x = np.asarray(x, np.float64)

@@ -37,5 +37,7 @@ def info(as_json: JsonOption = False) -> None:
     rows += [["GPUs the core sees", str(core["cuda_devices"])], ["torch: threads", str(result["torch_threads"])]]
     rows += [["torch: CUDA available", "yes" if result["torch_cuda_available"] else "no"]]
     print_table("brainwavlm_fast", ["", ""], rows)
-    if core["cuda_built"] != torch.cuda.is_available():
-        typer.echo("note: torch and the core disagree about CUDA; GPU tensors need both.")
+    if core["cuda_built"] and not torch.cuda.is_available():
+        typer.echo("The core has CUDA kernels, but torch finds no GPU: everything runs on the CPU.")
+    if torch.cuda.is_available() and not core["cuda_built"]:
+        typer.echo("torch finds a GPU, but the core has no CUDA kernels: reinstall it where nvcc is found.")

@@ -52,28 +52,45 @@ void correlation(const py::object& px, const py::object& py_, int axis, const py
     (x.on_gpu ? cuda::correlation : cpu::correlation)(x, y, axis, r.data, g.data, g_all, gx, launch);
 }
 
+// Moments of the z-score, (2 * n_runs, n_columns), if it is wanted.
+View moments_of(const std::optional<py::object>& given, const View& like, size_t n_runs, bool writable) {
+    View moments;
+    if (given) {
+        moments = view_of("moments", *given, writable);
+        require_same("moments", moments, like, 2 * static_cast<int64_t>(n_runs), like.cols);
+    }
+    return moments;
+}
+
 void delay_stack(const py::object& px, const Whole& delays, const Whole& run_onsets, const py::object& pout,
-                 int num_threads, std::uintptr_t stream) {
+                 const std::optional<py::object>& pmoments, double eps, int num_threads,
+                 std::uintptr_t stream) {
     const View x = view_of("x", px), out = view_of("out", pout, true);
     require_same("x", x, x, x.rows, x.cols);
     require_same("out", out, x, x.rows, x.cols * static_cast<int64_t>(delays.size()));
     if (x.rows == 0) return;
     const Delays d = checked(delays, run_onsets, x.rows);
+    const View moments = moments_of(pmoments, x, run_onsets.size(), true);
     const Launch launch{num_threads, stream};
     py::gil_scoped_release release;
-    (x.on_gpu ? cuda::delay_stack : cpu::delay_stack)(x, d, out, launch);
+    (x.on_gpu ? cuda::delay_stack : cpu::delay_stack)(x, d, out, moments, eps, launch);
 }
 
 void delay_stack_backward(const py::object& pg, const Whole& delays, const Whole& run_onsets,
-                          const py::object& pgx, int num_threads, std::uintptr_t stream) {
+                          const py::object& pgx, const std::optional<py::object>& px,
+                          const std::optional<py::object>& pmoments, int num_threads, std::uintptr_t stream) {
     const View g_out = view_of("g_out", pg), gx = view_of("gx", pgx, true);
     require_same("gx", gx, gx, gx.rows, gx.cols);
     require_same("g_out", g_out, gx, gx.rows, gx.cols * static_cast<int64_t>(delays.size()));
     if (gx.rows == 0) return;
     const Delays d = checked(delays, run_onsets, gx.rows);
+    const View moments = moments_of(pmoments, gx, run_onsets.size(), false);
+    require(px.has_value() == pmoments.has_value(), "x: goes together with moments");
+    View x;
+    if (px) require_same("x", x = view_of("x", *px), gx, gx.rows, gx.cols);
     const Launch launch{num_threads, stream};
     py::gil_scoped_release release;
-    (gx.on_gpu ? cuda::delay_stack_backward : cpu::delay_stack_backward)(g_out, d, gx, launch);
+    (gx.on_gpu ? cuda::delay_stack_backward : cpu::delay_stack_backward)(g_out, d, gx, x, moments, launch);
 }
 
 // shrink, shift (one row) and diagonal (one row) are double matrices.
@@ -128,9 +145,10 @@ PYBIND11_MODULE(_C, m) {
     m.def("correlation", &correlation, py::arg("x"), py::arg("y"), py::arg("axis"), py::arg("r"),
           py::arg("g"), py::arg("g_all"), py::arg("gx"), py::arg("num_threads"), py::arg("stream"));
     m.def("delay_stack", &delay_stack, py::arg("x"), py::arg("delays"), py::arg("run_onsets"), py::arg("out"),
-          py::arg("num_threads"), py::arg("stream"));
+          py::arg("moments"), py::arg("eps"), py::arg("num_threads"), py::arg("stream"));
     m.def("delay_stack_backward", &delay_stack_backward, py::arg("g_out"), py::arg("delays"),
-          py::arg("run_onsets"), py::arg("gx"), py::arg("num_threads"), py::arg("stream"));
+          py::arg("run_onsets"), py::arg("gx"), py::arg("x"), py::arg("moments"), py::arg("num_threads"),
+          py::arg("stream"));
     m.def("ridge_moments", &ridge_moments, py::arg("a"), py::arg("b"), py::arg("e"), py::arg("mb"),
           py::arg("shrink"), py::arg("shift"), py::arg("diagonal"), py::arg("covariance"),
           py::arg("variance"), py::arg("scale"), py::arg("num_threads"));

@@ -39,8 +39,10 @@ struct RidgeBasis {
 namespace cpu {
 void correlation(const View& x, const View& y, int axis, void* r, const void* g, double g_all, const View& gx,
                  const Launch&);
-void delay_stack(const View& x, const Delays&, const View& out, const Launch&);
-void delay_stack_backward(const View& g_out, const Delays&, const View& gx, const Launch&);
+void delay_stack(const View& x, const Delays&, const View& out, const View& moments, double eps,
+                 const Launch&);
+void delay_stack_backward(const View& g_out, const Delays&, const View& gx, const View& x,
+                          const View& moments, const Launch&);
 // Held-out moments of ridge predictions for every penalty i and target t, from a, b, e, mb (rank, n_targets)
 // of one type (reference.ridge_moments says what they are); outputs (n_penalties, n_targets), double:
 //   covariance = sum_k d_ik a_kt b_kt
@@ -53,15 +55,20 @@ int max_threads();
 const char* simd_level();
 }  // namespace cpu
 
-// out (rows, n_delays * cols), delay-major: out[t, k * cols + f] = x[t - delays[k], f] within t's run, else
-// 0. Backward: gx[t, f] = sum_k g_out[t + delays[k], k * cols + f] over rows of t's run.
+// out (rows, n_delays * cols), delay-major: out[t, k * cols + f] = z[t - delays[k], f] within t's run, else
+// 0. z is x, or, when moments.data is not null, x z-scored over each run: (x - mean) / sqrt(variance + eps),
+// with moments (2 * n_runs, cols) receiving each run's mean and 1 / sqrt(variance + eps). Backward: gz[t, f]
+// = sum_k g_out[t + delays[k], k * cols + f] over rows of t's run, and gx = gz, or through the z-score from
+// the forward's x and moments.
 namespace cuda {
 bool built();
 int device_count();
 void correlation(const View& x, const View& y, int axis, void* r, const void* g, double g_all, const View& gx,
                  const Launch&);
-void delay_stack(const View& x, const Delays&, const View& out, const Launch&);
-void delay_stack_backward(const View& g_out, const Delays&, const View& gx, const Launch&);
+void delay_stack(const View& x, const Delays&, const View& out, const View& moments, double eps,
+                 const Launch&);
+void delay_stack_backward(const View& g_out, const Delays&, const View& gx, const View& x,
+                          const View& moments, const Launch&);
 }  // namespace cuda
 
 }  // namespace bwlm

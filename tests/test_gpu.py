@@ -79,6 +79,23 @@ def test_delay_stack_is_its_definition(dtype, onsets, delays):
     np.testing.assert_array_equal(ops.delay_stack(x, delays, run_onsets=onsets).cpu(), expected)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("onsets", [None, [0, 4, 5, 20]])
+def test_z_scored_delays_are_their_definition(dtype, onsets):
+    x = (torch.randn(31, 300, device="cuda", dtype=dtype) + 5).requires_grad_()
+    g = torch.randn(31, 600, device="cuda", dtype=dtype)
+    found = ops.delay_stack(x, [1, 3], run_onsets=onsets, zscore=True)
+    found.backward(g)
+    wide = x.detach().double().cpu().numpy()
+    expected = reference.delay_stack(reference.zscore(wide, run_onsets=onsets), [1, 3], run_onsets=onsets)
+    gz = reference.delay_stack_backward(g.double().cpu().numpy(), [1, 3], run_onsets=onsets)
+    gx = reference.zscore_backward(gz, wide, run_onsets=onsets)
+    eps = torch.finfo(dtype).eps
+    # A run of one row has no spread: its scale is 1 / sqrt(1e-5), which multiplies every rounding.
+    np.testing.assert_allclose(found.detach().cpu(), expected, atol=4e3 * eps * (1 + np.abs(wide).max()), rtol=0)
+    np.testing.assert_allclose(x.grad.cpu(), gx, atol=1e5 * eps, rtol=0)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_gradcheck(axis):
     x, y = (a.requires_grad_() for a in pair(5, 7, torch.float64))
@@ -89,7 +106,7 @@ def test_gradcheck(axis):
 def test_opcheck():
     x, y = (a.requires_grad_() for a in pair(6, 9, torch.float32))
     torch.library.opcheck(ops._correlation, (x, y, 1, 0))
-    torch.library.opcheck(ops._delay_stack, (x, [1, 2], [0], 0))
+    torch.library.opcheck(ops._delay_stack, (x, [1, 2], [0], True, 1e-5, 0))
 
 
 def test_the_callers_stream_is_used_and_nothing_waits():

@@ -156,6 +156,36 @@ def test_delay_stack_is_its_definition(n_trs, n_features, delays, dtype):
     assert np.array_equal(got, reference.delay_stack(x, delays).astype(dtype))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("mean", [0.0, 1000.0])
+@pytest.mark.parametrize("n_features", [0, 1, 127, 129, 1025])
+@pytest.mark.parametrize("onsets", [None, [0, 7, 40]])
+def test_z_scored_delays_are_their_definition(n_features, mean, onsets, dtype):
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((100, n_features)) + mean).astype(dtype)
+    delays = [1, 2, -3]
+    found = kernels.delay_stack(x, delays, run_onsets=onsets, zscore=True)
+    expected = reference.delay_stack(reference.zscore(x, run_onsets=onsets), delays, run_onsets=onsets)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, expected, atol=np.finfo(dtype).eps * (100 + 8 * mean), rtol=0)
+    g = rng.standard_normal(found.shape).astype(dtype)
+    gx, moments = np.empty_like(x), np.empty((2 * len(onsets or [0]), n_features), dtype)
+    kernels._C.delay_stack(x, delays, onsets or [0], np.empty_like(found), moments, 1e-5, 0, 0)
+    kernels._C.delay_stack_backward(g, delays, onsets or [0], gx, x, moments, 0, 0)
+    gz = reference.delay_stack_backward(g, delays, run_onsets=onsets)
+    wanted = reference.zscore_backward(gz, x, run_onsets=onsets)
+    np.testing.assert_allclose(gx, wanted, atol=np.finfo(dtype).eps * (200 + 40 * mean), rtol=0)
+
+
+def test_z_scored_delays_large_enough_to_pass_the_cache_are_the_same():
+    x = np.random.default_rng(0).standard_normal((3000, 701)).astype(np.float32)
+    whole = kernels.delay_stack(x, [1, 2, 3], zscore=True)  # 25 MB
+    z = kernels.delay_stack(x, [0], zscore=True)
+    np.testing.assert_array_equal(whole[3:], np.concatenate([z[3 - d : len(z) - d] for d in (1, 2, 3)], axis=1))
+    one = kernels.delay_stack(x, [1, 2, 3], zscore=True, num_threads=1)
+    np.testing.assert_array_equal(whole, one)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     n_trs=st.integers(1, 40),

@@ -45,8 +45,11 @@ def test_opcheck(dtype):
         torch.library.opcheck(
             ops._correlation_backward, (x.detach(), y, torch.randn(x.shape[1 - axis], dtype=dtype), axis, 1)
         )
-    torch.library.opcheck(ops._delay_stack, (x, [1, 2], [0, 4], 1))
-    torch.library.opcheck(ops._delay_stack_backward, (torch.randn(9, 26, dtype=dtype), [1, 2], [0, 4], 1))
+    for zscore in (False, True):
+        torch.library.opcheck(ops._delay_stack, (x, [1, 2], [0, 4], zscore, 1e-5, 1))
+    g, moments = torch.randn(len(x), 2 * x.shape[1], dtype=dtype), torch.rand(4, x.shape[1], dtype=dtype)
+    for given in (moments, moments[:0]):
+        torch.library.opcheck(ops._delay_stack_backward, (g, x.detach(), given, [1, 2], [0, 4], 1))
 
 
 def test_the_numbers_of_the_numpy_face():
@@ -110,3 +113,19 @@ GOOD = torch.zeros(4, 3)
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("onsets", [None, [0, 4]])
+def test_z_scored_delays_have_their_gradient(onsets):
+    x = torch.randn(9, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a: ops.delay_stack(a, [1, -2], run_onsets=onsets, zscore=True), (x,))
+
+
+def test_z_scored_delays_compile_without_a_graph_break():
+    def step(a):
+        return ops.delay_stack(a, [1, 2], zscore=True).square().sum()
+
+    x = torch.randn(20, 6, requires_grad=True)
+    (expected,) = torch.autograd.grad(step(x), x)
+    (found,) = torch.autograd.grad(torch.compile(step, fullgraph=True, backend="aot_eager")(x), x)
+    torch.testing.assert_close(found, expected)

@@ -15,7 +15,9 @@ int device_count() { return 0; }
 void correlation(const View&, const View&, int, void*, const void*, double, const View&, const Launch&) {
     absent();
 }
-void delay_stack(const View&, const Delays&, const View&, const Launch&) { absent(); }
-void delay_stack_backward(const View&, const Delays&, const View&, const Launch&) { absent(); }
+void delay_stack(const View&, const Delays&, const View&, const View&, double, const Launch&) { absent(); }
+void delay_stack_backward(const View&, const Delays&, const View&, const View&, const View&, const Launch&) {
+    absent();
+}
 
 }  // namespace bwlm::cuda
