@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -23,9 +23,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """A temporary file beside ``path`` that takes its name only when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _beside(path, path.suffix)
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
         _sync(temporary)
@@ -42,14 +41,16 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary = _beside(path)
+    temporary.mkdir()
     try:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
                 _sync(file)
         if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+            old = _beside(path)
+            old.mkdir()
             path.replace(old / path.name)
             temporary.replace(path)
             shutil.rmtree(old)
@@ -83,6 +84,11 @@ def provenance() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
     return {"python": platform.python_version(), "platform": platform.platform(), "versions": versions}
+
+
+def _beside(path: Path, suffix: str = "") -> Path:
+    """A hidden name nobody has, made later with the user's own permissions (``tempfile`` would make it private)."""
+    return path.parent / f".{path.name}.{secrets.token_hex(6)}{suffix}"
 
 
 def _sync(path: Path) -> None:

@@ -49,3 +49,14 @@ def test_provenance_names_what_numbers_depend_on():
     versions = provenance()["versions"]
     assert {"brainwavlm-fast", "torch", "transformers", "peft", "numpy"} <= set(versions)
     assert "not installed" not in versions.values()
+
+
+def test_results_are_as_readable_as_any_file(tmp_path):
+    plain = tmp_path / "plain"
+    plain.touch()
+    write_json(tmp_path / "x.json", 1)
+    with atomic_folder(tmp_path / "folder") as temporary:
+        (temporary / "file").touch()
+    (tmp_path / "usual").mkdir()
+    assert (tmp_path / "x.json").stat().st_mode == plain.stat().st_mode
+    assert (tmp_path / "folder").stat().st_mode == (tmp_path / "usual").stat().st_mode
