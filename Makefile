@@ -34,8 +34,8 @@ demo: install
 	$(BIN)/bwlm simulate $(DEMO)/data --subjects S01
 	$(BIN)/bwlm check --data $(DEMO)/data
 	$(BIN)/bwlm train --subject S01 --roi nonac --data $(DEMO)/data --out $(DEMO)/run --model $(DEMO)/data/student \
-	    --layer 2 --stride 0.5 --no-regularisers --lora-dropout 0 --block-size 25 --lr 3e-3 --lr-readout 1e-3 --epochs 10
-	$(BIN)/bwlm evaluate $(DEMO)/run --epochs 2,5,10
+	    --layer 2 --stride 0.5 --no-regularisers --lora-dropout 0 --block-size 25 --lr 3e-3 --lr-readout 1e-3 --epochs 8
+	$(BIN)/bwlm evaluate $(DEMO)/run --epochs 4,8
 
 test: install
 	$(BIN)/python -m pytest
