@@ -135,11 +135,13 @@ class _Making:
             return {which: load_teacher(self.reuse / "truth" / f"teacher-{which}", config) for which in wanted}
         student = Encoder.from_config(frozen).eval()
         lessons = []
-        for spoken, audio in self._lessons:
-            n_trs = int(len(audio) / SAMPLE_RATE / TR) - 8
-            story = Story(audio, n_trs, config, for_training=False)
-            story.keep_front_end(student)
-            lessons.append((spoken, story))
+        with self.progress.task("front end of the lessons", len(self._lessons)) as advance:
+            for spoken, audio in self._lessons:
+                n_trs = int(len(audio) / SAMPLE_RATE / TR) - 8
+                story = Story(audio, n_trs, config, for_training=False)
+                story.keep_front_end(student)
+                lessons.append((spoken, story))
+                advance()
         teachers = {}
         for which in wanted:
             meaning = self.lexicon.embeddings
@@ -157,12 +159,14 @@ class _Making:
     def _write_stories(self, root: Path) -> None:
         settings = self.settings
         (root / "derivative" / "preprocessed_data").mkdir(parents=True)
-        for name, n_trs in settings.stories.items():
-            rng = settings.stream(f"story-{name}")
-            # The last response is centred at 11 + 2 (n_trs - 1) s; real audio outlasts it by some 10 s.
-            spoken = tell_story(self.lexicon, self.tokens, 11 + TR * n_trs + 6, rng)
-            write_sound(root / "stimuli" / f"{name}.wav", spoken, mono=name in MONO, rng=rng)
-            write_textgrid(root / "derivative" / "TextGrids" / f"{name}.TextGrid", spoken, self.lexicon)
+        with self.progress.task("telling stories", len(settings.stories)) as advance:
+            for name, n_trs in settings.stories.items():
+                rng = settings.stream(f"story-{name}")
+                # The last response is centred at 11 + 2 (n_trs - 1) s; real audio outlasts it by some 10 s.
+                spoken = tell_story(self.lexicon, self.tokens, 11 + TR * n_trs + 6, rng)
+                write_sound(root / "stimuli" / f"{name}.wav", spoken, mono=name in MONO, rng=rng)
+                write_textgrid(root / "derivative" / "TextGrids" / f"{name}.TextGrid", spoken, self.lexicon)
+                advance(note=name)
         write_index(root, settings.stories, settings.subjects, f"{VERSION}-seed{settings.seed}")
 
     def _write_responses(
