@@ -34,7 +34,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     scoring : ``"correlation"`` (a constant scores 0) or ``"r2"``.
     fit_intercept : centre features and targets over the rows that train.
     alpha_per_target : True chooses an alpha for each target, False one for all (best mean score).
-    n_targets_batch : targets worked on at once; None: as many as 128 MiB of temporaries allow.
+    n_targets_batch : targets worked on at once; None: as many as 192 MiB of temporaries allow.
 
     Attributes
     ----------

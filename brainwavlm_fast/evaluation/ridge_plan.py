@@ -108,6 +108,7 @@ class RidgePlan:
         self._design = Z
         self._splits = list(splits)
         self._fit_intercept, self._scoring, self._n_targets = fit_intercept, scoring, n_targets
+        self._groups = _groups(len(Z), self._splits)
         self._gram = _gram(Z)
         self._folds: dict[int, _Fold] = {}
         self._whole: _Eigen | None = None
@@ -115,16 +116,9 @@ class RidgePlan:
     def prepare(self, Y: Floats) -> Prepared:
         """Take targets (n_rows, n_targets) for :meth:`score` and :meth:`weights`."""
         targets, mean = self._centred(Y)
-        pattern = np.zeros(len(self._design), dtype=np.int64)
-        if self.n_splits <= _MAX_GROUPED:
-            for k, (train, _) in enumerate(self._splits):
-                left_out = np.ones(len(pattern), dtype=bool)
-                left_out[train] = False
-                pattern |= left_out.astype(np.int64) << k
-        groups = {int(bits): np.flatnonzero(pattern == bits) for bits in np.unique(pattern)}
-        if len(groups) == 1:
+        if len(self._groups) == 1:
             return Prepared(targets, mean, {0: self._design.T @ targets})
-        return Prepared(targets, mean, {b: self._design[rows].T @ targets[rows] for b, rows in groups.items()})
+        return Prepared(targets, mean, {b: self._design[rows].T @ targets[rows] for b, rows in self._groups.items()})
 
     @property
     def n_splits(self) -> int:
@@ -267,6 +261,16 @@ def score_targets(measured: Floats, predicted: Floats, scoring: str) -> NDArray[
     left = np.square(measured - predicted).sum(axis=0, dtype=np.float64)
     constant = measured.max(axis=0) == measured.min(axis=0)
     return np.where(constant, 0.0, 1.0 - left / np.where(constant, 1.0, spread))
+
+
+def _groups(n_rows: int, splits: Sequence[Split]) -> dict[int, NDArray[np.intp]]:
+    """Rows by the pattern of splits that leave them out; all rows in one group where the splits are too many."""
+    pattern = np.zeros(n_rows, dtype=np.int64)
+    for k, (train, _) in enumerate(splits if len(splits) <= _MAX_GROUPED else ()):
+        left_out = np.ones(n_rows, dtype=bool)
+        left_out[train] = False
+        pattern |= left_out.astype(np.int64) << k
+    return {int(bits): np.flatnonzero(pattern == bits) for bits in np.unique(pattern)}
 
 
 def _sum_squares(values: Floats) -> NDArray[np.float64]:

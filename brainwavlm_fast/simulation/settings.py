@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config import ModelConfig
+from ..config import ModelConfig, Tune
 from ..errors import ConfigError, suggest
 
 VERSION = 1  # raised whenever the same seed would give other data
@@ -88,7 +88,7 @@ class Settings:
         return int(self.stream(name).integers(2**31))
 
 
-def planted_model(student: str, *, tune: str = "lora") -> ModelConfig:
+def planted_model(student: str, *, tune: Tune = "lora") -> ModelConfig:
     """The teacher's model, and the one to fine-tune: both layers, windows every half second.
 
     The paper's quarter of a second doubles every cost and adds nothing on speech this slow.
@@ -97,7 +97,7 @@ def planted_model(student: str, *, tune: str = "lora") -> ModelConfig:
         model=student,
         layer=2,
         stride=0.5,
-        tune=tune,  # type: ignore[arg-type]
+        tune=tune,
         lora_dropout=0.0,
         regularisers=False,
     )

@@ -16,6 +16,7 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
+from ..config import Tune
 from ..data import SAMPLE_RATE, TR, Dataset, load_audio, response_times
 from ..errors import BwlmError
 from ..files import atomic_folder, provenance, read_json, write_json
@@ -128,7 +129,7 @@ class _Making:
     def _teachers(self, root: Path, frozen: Any) -> dict[str, Teacher]:
         """The shared teacher and UTS03's own, as far as the subjects need them."""
         settings = self.settings
-        tune = "frozen" if settings.null else "lora"
+        tune: Tune = "frozen" if settings.null else "lora"
         config = planted_model(str(root / "student"), tune=tune)
         wanted = sorted({OWN_TEACHER if s == OWN_TEACHER else "shared" for s in settings.subjects})
         if self.reuse is not None:
