@@ -113,7 +113,7 @@ def measure(bench: Bench, threads: int) -> dict[str, float]:
         a, b, grad, r = x.numpy(), y.numpy(), out.numpy(), np.empty((1, 500), np.float32)
         fused = bench.time(
             "loss forward + backward, one call",
-            lambda: kernels._C.correlation(a, b, 1, r, None, -1 / 500, grad, threads, 0),
+            lambda: kernels._C.correlation(a, b, 1, None, r, None, -1 / 500, grad, threads, 0),
         )
     torch_ours = bench.time(
         "loss forward + backward, torch op",

@@ -48,26 +48,51 @@ def correlation(x: ArrayLike, y: ArrayLike, *, axis: int, num_threads: int = 0) 
         x, y, axis = x.T, y.T, 1 - axis
     x, y = _row_major(x), _row_major(y)
     r = np.empty((1, x.shape[1 - axis]), x.dtype)
-    _C.correlation(x, y, axis, r, None, 0.0, None, num_threads, 0)
+    _C.correlation(x, y, axis, None, r, None, 0.0, None, num_threads, 0)
     return r[0]
 
 
-def correlation_loss(pred: ArrayLike, target: ArrayLike, *, axis: int, num_threads: int = 0) -> float:
-    """Minus the mean of :func:`correlation`; ``axis`` 1 is BrainWavLM's loss (paper, equation 1)."""
-    r = correlation(pred, target, axis=axis, num_threads=num_threads)
-    return -float(r.mean(dtype=np.float64)) if r.size else 0.0
+def correlation_loss(
+    pred: ArrayLike, target: ArrayLike, *, axis: int, weights: ArrayLike | None = None, num_threads: int = 0
+) -> float:
+    """Minus the mean of :func:`correlation`; ``axis`` 1 is BrainWavLM's loss (paper, equation 1).
+
+    Parameters
+    ----------
+    pred, target : (n_trs, n_voxels)
+    axis : 1: correlations across voxels, averaged over TRs. 0: correlations over time, averaged over voxels.
+    weights : (n_voxels,), what each voxel counts, a boolean mask or numbers of at least 0: in the correlations
+        (``axis`` 1) or in their mean (``axis`` 0). A voxel of weight 0 does not count even where it holds a NaN.
+    """
+    return _loss(pred, target, axis, weights, num_threads, with_gradient=False)[0]
 
 
 def correlation_loss_grad(
-    pred: ArrayLike, target: ArrayLike, *, axis: int, num_threads: int = 0
+    pred: ArrayLike, target: ArrayLike, *, axis: int, weights: ArrayLike | None = None, num_threads: int = 0
 ) -> tuple[float, Array]:
     """The loss and its gradient for ``pred``, (n_trs, n_voxels), in one call."""
+    loss, gradient = _loss(pred, target, axis, weights, num_threads, with_gradient=True)
+    assert gradient is not None
+    return loss, gradient
+
+
+def _loss(
+    pred: ArrayLike, target: ArrayLike, axis: int, weights: ArrayLike | None, num_threads: int, *, with_gradient: bool
+) -> tuple[float, Array | None]:
     x, y = (_row_major(a) for a in _matrices(pred=pred, target=target))
     _check_axis(axis)
+    w = None if weights is None else check_weights(weights, x.shape[1])
     n = x.shape[1 - axis]
-    r, gx = np.empty((1, n), x.dtype), np.empty(x.shape, x.dtype)
-    _C.correlation(x, y, axis, r, None, -1.0 / max(n, 1), gx, num_threads, 0)
-    return (-float(r.mean(dtype=np.float64)) if n else 0.0), gx
+    r, gx = np.empty((1, n), x.dtype), np.empty(x.shape, x.dtype) if with_gradient else None
+    if axis == 1 or w is None:
+        across = None if w is None else w.astype(x.dtype)[None]
+        _C.correlation(x, y, axis, across, r, None, -1.0 / max(n, 1), gx, num_threads, 0)
+        return (-float(r.mean(dtype=np.float64)) if n else 0.0), gx
+    share = w / (w.sum() or 1.0)
+    _C.correlation(x, y, axis, None, r, -share.astype(x.dtype)[None], 0.0, gx, num_threads, 0)
+    if gx is not None:
+        gx[:, w == 0] = 0
+    return -float(np.dot(r[0, w > 0], share[w > 0])), gx
 
 
 def delay_stack(
@@ -75,6 +100,8 @@ def delay_stack(
     delays: Sequence[int],
     *,
     run_onsets: Sequence[int] | None = None,
+    history: int = 0,
+    n_trs: int | None = None,
     zscore: bool = False,
     eps: float = 1e-5,
     num_threads: int = 0,
@@ -83,9 +110,12 @@ def delay_stack(
 
     Parameters
     ----------
-    x : (n_trs, n_features)
+    x : (n_rows, n_features)
     delays : in TRs, distinct; positive looks back, negative ahead.
     run_onsets : first row of each run (story), rising from 0; one run by default. Nothing crosses from run to run.
+    history : this many rows of ``x`` lie before the first TR that is wanted, in the first run: delays see them, and
+        the z-score counts them.
+    n_trs : rows of the result, by default all after the history; more, if the last rows of ``x`` would see zeros only.
     zscore : z-score each feature over each run on the way, (x - mean) / sqrt(variance + eps).
 
     Returns
@@ -95,9 +125,10 @@ def delay_stack(
     (x,) = _matrices(x=x)
     x = _row_major(x)
     chosen, onsets = check_delays(delays, run_onsets, len(x))
-    out = np.empty((len(x), len(chosen) * x.shape[1]), x.dtype)
+    shape = (check_history(history, n_trs, onsets, len(x)), len(chosen) * x.shape[1])
+    out = np.empty(shape, x.dtype) if len(x) else np.zeros(shape, x.dtype)
     moments = np.empty((2 * len(onsets), x.shape[1]), x.dtype) if zscore else None
-    _C.delay_stack(x, chosen, onsets, out, moments, eps, num_threads, 0)
+    _C.delay_stack(x, chosen, onsets, history, out, moments, eps, num_threads, 0)
     return out
 
 
@@ -148,6 +179,28 @@ def check_delays(delays: Sequence[int], run_onsets: Sequence[int] | None, n_trs:
     if not onsets or onsets[0] != 0 or not rising or onsets[-1] >= max(n_trs, 1):
         raise ValueError(f"run_onsets: must rise from 0 and stay below n_trs = {n_trs}, got {onsets[:8]}.")
     return chosen, onsets
+
+
+def check_history(history: int, n_trs: int | None, run_onsets: list[int], n_rows: int) -> int:
+    """Rows of the stack, or an error that names the argument."""
+    (before,) = _whole("history", [history])
+    if before < 0 or (len(run_onsets) > 1 and before > run_onsets[1]):
+        raise ValueError(f"history: expected 0 or more rows, all of the first run, got {history}.")
+    (wanted,) = _whole("n_trs", [max(n_rows - before, 0) if n_trs is None else n_trs])
+    if wanted < 0:
+        raise ValueError(f"n_trs: expected 0 or more rows, got {n_trs}.")
+    return wanted
+
+
+def check_weights(weights: ArrayLike, n_voxels: int) -> NDArray[np.float64]:
+    """Weights (or a mask) of voxels in float64, or an error that says what they should be."""
+    w = np.asarray(weights)
+    if w.shape != (n_voxels,) or w.dtype.kind not in "bfiu":
+        raise ValueError(f"weights: expected a mask or numbers ({n_voxels},), got shape {w.shape} of {w.dtype}.")
+    w = w.astype(np.float64)
+    if not np.all(np.isfinite(w) & (w >= 0)):
+        raise ValueError("weights: must be finite and at least 0.")
+    return w
 
 
 def build_info() -> dict[str, Any]:

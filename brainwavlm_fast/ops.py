@@ -11,33 +11,52 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .kernels import _C, _check_axis, check_delays
+from .kernels import _C, _check_axis, check_delays, check_history
 
 _FLOATS = (torch.float32, torch.float64)
+_HALVES = (torch.float16, torch.bfloat16)
 
 
 def correlation(x: Tensor, y: Tensor, *, axis: int, num_threads: int = 0) -> Tensor:
     """Pearson correlation along ``axis`` of two (n_trs, n_voxels) tensors, with gradients for both.
 
     ``axis`` 0: over time, (n_voxels,). ``axis`` 1: across voxels, (n_trs,). 0 where a row (column) is constant.
+    Half precision (float16, bfloat16) is widened first: sums, result and what is kept for the backward are float32.
     """
-    x, y = _pair(x=x, y=y)
+    x, y = _pair(x=_wide(x), y=_wide(y))
     _check_axis(axis)
-    return _correlation(x, y, axis, num_threads)
+    return _correlation(x, y, None, axis, num_threads)
 
 
-def correlation_loss(pred: Tensor, target: Tensor, *, axis: int, num_threads: int = 0) -> Tensor:
+def correlation_loss(
+    pred: Tensor, target: Tensor, *, axis: int, weights: Tensor | None = None, num_threads: int = 0
+) -> Tensor:
     """Minus the mean correlation along ``axis``, a scalar; ``axis`` 1 is BrainWavLM's loss (paper, equation 1).
 
     Forward and backward each read both matrices from memory once, and nothing of their size is kept between.
-    ``target`` is data: it must not require a gradient.
+    ``target`` is data: it must not require a gradient. Either may be in half precision; the loss is then float32.
+
+    ``weights`` (n_voxels,): what each voxel counts, a boolean mask or numbers of at least 0, in the correlations
+    (``axis`` 1) or in their mean (``axis`` 0). A voxel of weight 0 does not count even where it holds a NaN. The
+    values are the caller's to keep finite: looking at them would wait for the GPU.
     """
-    pred, target = _pair(pred=pred, target=target)
+    pred, target = _pair(pred=_wide(pred), target=_wide(target))
     _check_axis(axis)
     if target.requires_grad:
         raise ValueError("target: requires a gradient, which this loss does not give; detach it.")
-    r = _correlation(pred, target, axis, num_threads)
-    return (-r.mean(dtype=torch.float64) if r.numel() else r.sum(dtype=torch.float64)).to(pred.dtype)
+    if weights is None:
+        r = _correlation(pred, target, None, axis, num_threads)
+        return (-r.mean(dtype=torch.float64) if r.numel() else r.sum(dtype=torch.float64)).to(pred.dtype)
+    if weights.shape != pred.shape[1:] or weights.device != pred.device:
+        raise ValueError(
+            f"weights: expected ({pred.shape[1]},) on {pred.device}, got {tuple(weights.shape)} on {weights.device}."
+        )
+    weights = weights.detach().to(pred.dtype)
+    r = _correlation(pred, target, weights, axis, num_threads)
+    if axis == 1:
+        return (-r.mean(dtype=torch.float64) if r.numel() else r.sum(dtype=torch.float64)).to(pred.dtype)
+    total = torch.where(weights > 0, weights * r, 0).sum(dtype=torch.float64)
+    return (-total / weights.sum(dtype=torch.float64).clamp_min(torch.finfo(torch.float64).tiny)).to(pred.dtype)
 
 
 def delay_stack(
@@ -45,53 +64,71 @@ def delay_stack(
     delays: Sequence[int],
     *,
     run_onsets: Sequence[int] | None = None,
+    history: int = 0,
+    n_trs: int | None = None,
     zscore: bool = False,
     eps: float = 1e-5,
     num_threads: int = 0,
 ) -> Tensor:
-    """Delayed copies of features, (n_trs, n_features) -> (n_trs, n_delays * n_features); see :mod:`.kernels`."""
-    (x,) = _pair(x=x)
+    """Delayed copies of features, (n_rows, n_features) -> (n_trs, n_delays * n_features); see :mod:`.kernels`.
+
+    Half precision is widened for the way and narrowed again at its end.
+    """
+    (wide,) = _pair(x=_wide(x))
     chosen, onsets = check_delays(delays, run_onsets, x.shape[0])
-    return _delay_stack(x, chosen, onsets, zscore, eps, num_threads)[0]
+    rows = check_history(history, n_trs, onsets, x.shape[0])
+    return _delay_stack(wide, chosen, onsets, history, rows, zscore, eps, num_threads)[0].to(x.dtype)
 
 
 @torch.library.custom_op("brainwavlm_fast::correlation", mutates_args=())
-def _correlation(x: Tensor, y: Tensor, axis: int, num_threads: int) -> Tensor:
-    x, y = _rows(x), _rows(y)
+def _correlation(x: Tensor, y: Tensor, weights: Tensor | None, axis: int, num_threads: int) -> Tensor:
+    x, y, w = _rows(x), _rows(y), _row(weights) if axis == 1 else None
     r = x.new_empty((1, x.shape[1 - axis]))
-    _C.correlation(_face(x), _face(y), axis, _face(r), None, 0.0, None, num_threads, _stream(x))
+    _C.correlation(_face(x), _face(y), axis, w, _face(r), None, 0.0, None, num_threads, _stream(x))
     return r[0].clone() if x.is_cuda else r[0]
 
 
 @_correlation.register_fake
-def _(x: Tensor, y: Tensor, axis: int, num_threads: int) -> Tensor:
+def _(x: Tensor, y: Tensor, weights: Tensor | None, axis: int, num_threads: int) -> Tensor:
     return x.new_empty((x.shape[1 - axis],))
 
 
 @torch.library.custom_op("brainwavlm_fast::correlation_backward", mutates_args=())
-def _correlation_backward(x: Tensor, y: Tensor, g: Tensor, axis: int, num_threads: int) -> Tensor:
-    x, y, g = _rows(x), _rows(y), g.contiguous()[None]
+def _correlation_backward(
+    x: Tensor, y: Tensor, weights: Tensor | None, g: Tensor, axis: int, num_threads: int
+) -> Tensor:
+    x, y, w, g = _rows(x), _rows(y), _row(weights) if axis == 1 else None, g.contiguous()[None]
     r, gx = torch.empty_like(g), x.new_empty(x.shape)
-    _C.correlation(_face(x), _face(y), axis, _face(r), _face(g), 0.0, _face(gx), num_threads, _stream(x))
+    _C.correlation(_face(x), _face(y), axis, w, _face(r), _face(g), 0.0, _face(gx), num_threads, _stream(x))
+    if axis == 0 and weights is not None:
+        gx.masked_fill_(weights == 0, 0)  # nothing comes of a voxel that does not count, NaN or not
     return gx
 
 
 @_correlation_backward.register_fake
-def _(x: Tensor, y: Tensor, g: Tensor, axis: int, num_threads: int) -> Tensor:
+def _(x: Tensor, y: Tensor, weights: Tensor | None, g: Tensor, axis: int, num_threads: int) -> Tensor:
     return x.new_empty(x.shape)
 
 
 @torch.library.custom_op("brainwavlm_fast::delay_stack", mutates_args=())
 def _delay_stack(
-    x: Tensor, delays: Sequence[int], run_onsets: Sequence[int], zscore: bool, eps: float, num_threads: int
+    x: Tensor,
+    delays: Sequence[int],
+    run_onsets: Sequence[int],
+    history: int,
+    n_trs: int,
+    zscore: bool,
+    eps: float,
+    num_threads: int,
 ) -> tuple[Tensor, Tensor]:
     x = _rows(x)
-    out = x.new_empty((x.shape[0], len(delays) * x.shape[1]))
+    out = (x.new_empty if len(x) else x.new_zeros)((n_trs, len(delays) * x.shape[1]))
     moments = x.new_zeros((2 * len(run_onsets) if zscore else 0, x.shape[1]))
     _C.delay_stack(
         _face(x),
         list(delays),
         list(run_onsets),
+        history,
         _face(out),
         _face(moments) if zscore else None,
         eps,
@@ -103,25 +140,40 @@ def _delay_stack(
 
 @_delay_stack.register_fake
 def _(
-    x: Tensor, delays: Sequence[int], run_onsets: Sequence[int], zscore: bool, eps: float, num_threads: int
+    x: Tensor,
+    delays: Sequence[int],
+    run_onsets: Sequence[int],
+    history: int,
+    n_trs: int,
+    zscore: bool,
+    eps: float,
+    num_threads: int,
 ) -> tuple[Tensor, Tensor]:
     return (
-        x.new_empty((x.shape[0], len(delays) * x.shape[1])),
+        x.new_empty((n_trs, len(delays) * x.shape[1])),
         x.new_empty((2 * len(run_onsets) if zscore else 0, x.shape[1])),
     )
 
 
 @torch.library.custom_op("brainwavlm_fast::delay_stack_backward", mutates_args=())
 def _delay_stack_backward(
-    g: Tensor, x: Tensor, moments: Tensor, delays: Sequence[int], run_onsets: Sequence[int], num_threads: int
+    g: Tensor,
+    x: Tensor,
+    moments: Tensor,
+    delays: Sequence[int],
+    run_onsets: Sequence[int],
+    history: int,
+    n_rows: int,
+    num_threads: int,
 ) -> Tensor:
     g, x = _rows(g), _rows(x)
-    gx = g.new_empty((g.shape[0], g.shape[1] // len(delays)))
+    gx = g.new_empty((n_rows, g.shape[1] // len(delays)))
     scored = moments.shape[0] > 0
     _C.delay_stack_backward(
         _face(g),
         list(delays),
         list(run_onsets),
+        history,
         _face(gx),
         _face(x) if scored else None,
         _face(moments) if scored else None,
@@ -133,33 +185,41 @@ def _delay_stack_backward(
 
 @_delay_stack_backward.register_fake
 def _(
-    g: Tensor, x: Tensor, moments: Tensor, delays: Sequence[int], run_onsets: Sequence[int], num_threads: int
+    g: Tensor,
+    x: Tensor,
+    moments: Tensor,
+    delays: Sequence[int],
+    run_onsets: Sequence[int],
+    history: int,
+    n_rows: int,
+    num_threads: int,
 ) -> Tensor:
-    return g.new_empty((g.shape[0], g.shape[1] // len(delays)))
+    return g.new_empty((n_rows, g.shape[1] // len(delays)))
 
 
 def _save_pair(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, y, ctx.axis, ctx.num_threads = inputs
-    ctx.save_for_backward(x, y)
+    x, y, weights, ctx.axis, ctx.num_threads = inputs
+    ctx.save_for_backward(x, y, weights)
 
 
 def _correlation_gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-    x, y = ctx.saved_tensors
-    gx = _correlation_backward(x, y, g, ctx.axis, ctx.num_threads) if ctx.needs_input_grad[0] else None
-    gy = _correlation_backward(y, x, g, ctx.axis, ctx.num_threads) if ctx.needs_input_grad[1] else None
-    return gx, gy, None, None
+    x, y, w = ctx.saved_tensors
+    gx = _correlation_backward(x, y, w, g, ctx.axis, ctx.num_threads) if ctx.needs_input_grad[0] else None
+    gy = _correlation_backward(y, x, w, g, ctx.axis, ctx.num_threads) if ctx.needs_input_grad[1] else None
+    return gx, gy, None, None, None
 
 
 def _save_delays(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, ctx.delays, ctx.run_onsets, zscore, _, ctx.num_threads = inputs
+    x, ctx.delays, ctx.run_onsets, ctx.history, _, zscore, _, ctx.num_threads = inputs
+    ctx.n_rows = x.shape[0]
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(x if zscore else x.new_empty((0, 0)), output[1])
 
 
 def _delay_gradient(ctx: Any, g: Tensor, _: Any) -> tuple[Any, ...]:
     x, moments = ctx.saved_tensors
-    gx = _delay_stack_backward(g, x, moments, ctx.delays, ctx.run_onsets, ctx.num_threads)
-    return gx, None, None, None, None, None
+    gx = _delay_stack_backward(g, x, moments, ctx.delays, ctx.run_onsets, ctx.history, ctx.n_rows, ctx.num_threads)
+    return gx, None, None, None, None, None, None, None
 
 
 _correlation.register_autograd(_correlation_gradient, setup_context=_save_pair)
@@ -175,7 +235,7 @@ def _pair(**tensors: Tensor) -> tuple[Tensor, ...]:
         if tensor.ndim != 2:
             raise ValueError(f"{name}: expected a matrix (n_trs, n_columns), got shape {tuple(tensor.shape)}.")
         if tensor.dtype not in _FLOATS:
-            raise TypeError(f"{name}: expected float32 or float64, got {tensor.dtype}.")
+            raise TypeError(f"{name}: expected a floating type, got {tensor.dtype}.")
         if (tensor.shape, tensor.dtype, tensor.device) != (
             tensors[first].shape,
             tensors[first].dtype,
@@ -186,6 +246,15 @@ def _pair(**tensors: Tensor) -> tuple[Tensor, ...]:
                 f"like {first}, got {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}."
             )
     return tuple(tensors.values())
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Half precision as float32; anything else as it is."""
+    return x.float() if isinstance(x, Tensor) and x.dtype in _HALVES else x
+
+
+def _row(weights: Tensor | None) -> Any:
+    return None if weights is None else _face(weights.contiguous()[None])
 
 
 def _rows(x: Tensor) -> Tensor:

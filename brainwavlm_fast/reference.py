@@ -5,7 +5,7 @@ Nothing here is fast. Tests hold the CPU and CUDA twins to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,17 +35,61 @@ def correlation_backward(
     return np.expand_dims(a, axis) * v - np.expand_dims(b, axis) * u
 
 
-def correlation_loss(pred: ArrayLike, target: ArrayLike, *, axis: int, eps: float = np.finfo(np.float64).eps) -> float:
-    """Minus the mean correlation; ``axis`` 1 is the paper's loss: across voxels, averaged over TRs (equation 1)."""
-    return -float(np.mean(correlation(pred, target, axis=axis, eps=eps)))
+def correlation_loss(
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    axis: int,
+    weights: ArrayLike | None = None,
+    eps: float = np.finfo(np.float64).eps,
+) -> float:
+    """Minus the mean correlation; ``axis`` 1 is the paper's loss: across voxels, averaged over TRs (equation 1).
+
+    ``weights`` (n_voxels,), at least 0: sums over voxels become weighted sums, in the correlations (``axis`` 1) or in
+    their mean (``axis`` 0).
+    """
+    if weights is None:
+        return -float(np.mean(correlation(pred, target, axis=axis, eps=eps)))
+    x, y, w = _counted(pred, target, weights)
+    if w.size == 0:
+        return 0.0
+    if axis == 1:
+        u, v = (a - np.average(a, axis=1, weights=w)[:, None] for a in (x, y))
+        constant = [
+            (w * d * d).sum(1) <= w.sum() * (4 * eps * np.average(a, axis=1, weights=w)) ** 2
+            for d, a in ((u, x), (v, y))
+        ]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            r = (w * u * v).sum(1) / np.sqrt((w * u * u).sum(1) * (w * v * v).sum(1))
+        return -float(np.mean(np.where(constant[0] | constant[1], 0.0, r)))
+    return -float(np.average(correlation(x, y, axis=0, eps=eps), weights=w))
 
 
 def correlation_loss_backward(
-    pred: ArrayLike, target: ArrayLike, *, axis: int, eps: float = np.finfo(np.float64).eps
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    axis: int,
+    weights: ArrayLike | None = None,
+    eps: float = np.finfo(np.float64).eps,
 ) -> Float:
     """Gradient of :func:`correlation_loss` for ``pred``."""
-    n = np.shape(pred)[1 - axis]
-    return correlation_backward(pred, target, np.full(n, -1.0 / max(n, 1)), axis=axis, eps=eps)
+    if weights is None:
+        n = np.shape(pred)[1 - axis]
+        return correlation_backward(pred, target, np.full(n, -1.0 / max(n, 1)), axis=axis, eps=eps)
+    x, y, w = _counted(pred, target, weights)
+    gradient = np.zeros(np.shape(pred))
+    kept = np.asarray(weights) > 0
+    if w.size == 0:
+        return gradient
+    if axis == 0:
+        gradient[:, kept] = correlation_backward(x, y, -w / w.sum(), axis=0, eps=eps)
+        return gradient
+    u, v = (a - np.average(a, axis=1, weights=w)[:, None] for a in (x, y))
+    xx, yy, xy = ((w * a * b).sum(1)[:, None] for a, b in ((u, u), (v, v), (u, v)))
+    norm = np.sqrt(xx * yy)
+    gradient[:, kept] = -w / len(x) * (v / norm - xy / norm * u / xx)
+    return gradient
 
 
 def zscore(x: ArrayLike, *, run_onsets: Sequence[int] | None = None, eps: float = 1e-5) -> Float:
@@ -71,29 +115,40 @@ def zscore_backward(
     return gx
 
 
-def delay_stack(x: ArrayLike, delays: Sequence[int], *, run_onsets: Sequence[int] | None = None) -> Float:
-    """FIR stack of (n_trs, n_features): out[t, k * n_features + f] = x[t - delays[k], f] if in t's run, else 0."""
+def delay_stack(
+    x: ArrayLike,
+    delays: Sequence[int],
+    *,
+    run_onsets: Sequence[int] | None = None,
+    history: int = 0,
+    n_trs: int | None = None,
+) -> Float:
+    """FIR stack of (n_rows, n_features): out[t, k * n_features + f] = x[history + t - delays[k], f], else 0.
+
+    ``else``: where that row is not of t's run. Rows after the last of ``x`` belong to the last run.
+    """
     x = np.asarray(x, np.float64)
-    n_trs, n_features = x.shape
-    out = np.zeros((n_trs, len(delays) * n_features))
-    for first, last in _runs(n_trs, run_onsets):
-        for t in range(first, last):
-            for k, delay in enumerate(delays):
-                if first <= t - delay < last:
-                    out[t, k * n_features : (k + 1) * n_features] = x[t - delay]
+    n_rows, n_features = x.shape
+    out = np.zeros((n_rows - history if n_trs is None else n_trs, len(delays) * n_features))
+    for row, k, source in _copies(n_rows, len(out), delays, run_onsets, history):
+        out[row, k * n_features : (k + 1) * n_features] = x[source]
     return out
 
 
-def delay_stack_backward(g_out: ArrayLike, delays: Sequence[int], *, run_onsets: Sequence[int] | None = None) -> Float:
-    """Gradient of :func:`delay_stack` for ``x``: each row collects from the rows that copied it."""
+def delay_stack_backward(
+    g_out: ArrayLike,
+    delays: Sequence[int],
+    *,
+    run_onsets: Sequence[int] | None = None,
+    history: int = 0,
+    n_rows: int | None = None,
+) -> Float:
+    """Gradient of :func:`delay_stack` for ``x`` of ``n_rows``: each row collects from the rows that copied it."""
     g_out = np.asarray(g_out, np.float64)
-    n_trs, n_features = len(g_out), g_out.shape[1] // len(delays)
-    gx = np.zeros((n_trs, n_features))
-    for first, last in _runs(n_trs, run_onsets):
-        for t in range(first, last):
-            for k, delay in enumerate(delays):
-                if first <= t - delay < last:
-                    gx[t - delay] += g_out[t, k * n_features : (k + 1) * n_features]
+    n_features = g_out.shape[1] // len(delays)
+    gx = np.zeros((len(g_out) + history if n_rows is None else n_rows, n_features))
+    for row, k, source in _copies(len(gx), len(g_out), delays, run_onsets, history):
+        gx[source] += g_out[row, k * n_features : (k + 1) * n_features]
     return gx
 
 
@@ -149,6 +204,24 @@ def _parts(x: ArrayLike, y: ArrayLike, axis: int, eps: float) -> tuple[Float, Fl
     with np.errstate(invalid="ignore", divide="ignore"):
         r = np.where(constant, 0.0, xy / norm)
     return r, u, v, xx, norm
+
+
+def _counted(pred: ArrayLike, target: ArrayLike, weights: ArrayLike) -> tuple[Float, Float, Float]:
+    """Both matrices without the voxels that do not count, and what the others weigh."""
+    x, y, w = (np.asarray(a, np.float64) for a in (pred, target, weights))
+    return x[:, w > 0], y[:, w > 0], w[w > 0]
+
+
+def _copies(
+    n_rows: int, n_trs: int, delays: Sequence[int], run_onsets: Sequence[int] | None, history: int
+) -> Iterator[tuple[int, int, int]]:
+    """(row of the stack, which delay, row of x) of every row that is copied."""
+    runs = _runs(n_rows, run_onsets)
+    for row in range(n_trs):
+        first, last = next(run for run in reversed(runs) if run[0] <= row + history)
+        for k, delay in enumerate(delays):
+            if first <= row + history - delay < last:
+                yield row, k, row + history - delay
 
 
 def _runs(n_trs: int, run_onsets: Sequence[int] | None) -> list[tuple[int, int]]:

@@ -14,12 +14,14 @@ struct Launch {
     std::uintptr_t stream = 0;  // cudaStream_t
 };
 
-// Delays of an FIR stack and the first rows of runs, both host memory. The first run starts at row 0.
+// Delays of an FIR stack and the first rows of runs, both host memory. The first run starts at row 0. The
+// first `history` rows, of the first run, are there to be looked back at: the stack's row 0 is row `history`.
 struct Delays {
     const int64_t* delays = nullptr;  // (n_delays,) distinct, in rows
     int64_t n_delays = 0;
     const int64_t* run_onsets = nullptr;  // (n_runs,) rising, run_onsets[0] == 0
     int64_t n_runs = 0;
+    int64_t history = 0;
 };
 
 // A training Gram matrix's eigenbasis for the ridge sweep, all double, host memory.
@@ -34,11 +36,13 @@ struct RidgeBasis {
 //   axis 1: r (rows,), across the columns of each row.   axis 0: r (cols,), across the rows of each column.
 //   gx (rows, cols), optional (data == nullptr: not wanted): sum_i g_i dr_i/dx, with g of r's length, or
 //   g = g_all for every i when g is nullptr.
-// Population moments around two-pass means. r = 0 with zero gradient where x or y is constant to rounding.
-// A NaN stays in its own row (column): r and gx there are NaN, no other is touched.
+// weights (cols,), with axis 1 only, nullptr for none: what each column counts, finite and at least 0; a
+// column of weight 0 does not count even where it is NaN. r is then the weighted correlation, and gx its
+// gradient. Population moments, no cancellation. r = 0 with zero gradient where x or y is constant to
+// rounding. A NaN stays in its own row (column): r and gx there are NaN, no other is touched.
 namespace cpu {
-void correlation(const View& x, const View& y, int axis, void* r, const void* g, double g_all, const View& gx,
-                 const Launch&);
+void correlation(const View& x, const View& y, int axis, const void* weights, void* r, const void* g,
+                 double g_all, const View& gx, const Launch&);
 void delay_stack(const View& x, const Delays&, const View& out, const View& moments, double eps,
                  const Launch&);
 void delay_stack_backward(const View& g_out, const Delays&, const View& gx, const View& x,
@@ -55,16 +59,16 @@ int max_threads();
 const char* simd_level();
 }  // namespace cpu
 
-// out (rows, n_delays * cols), delay-major: out[t, k * cols + f] = z[t - delays[k], f] within t's run, else
-// 0. z is x, or, when moments.data is not null, x z-scored over each run: (x - mean) / sqrt(variance + eps),
-// with moments (2 * n_runs, cols) receiving each run's mean and 1 / sqrt(variance + eps). Backward: gz[t, f]
-// = sum_k g_out[t + delays[k], k * cols + f] over rows of t's run, and gx = gz, or through the z-score from
-// the forward's x and moments.
+// out (n_trs, n_delays * cols), delay-major: out[t - history, k * cols + f] = z[t - delays[k], f] within t's
+// run, else 0; rows after x's last belong to the last run. z is x, or, when moments.data is not null, x
+// z-scored over each run: (x - mean) / sqrt(variance + eps), with moments (2 * n_runs, cols) receiving each
+// run's mean and 1 / sqrt(variance + eps). Backward: gz[t, f] = sum_k g_out[t + delays[k] - history, k * cols
+// + f] over rows of t's run, and gx = gz, or through the z-score from the forward's x and moments.
 namespace cuda {
 bool built();
 int device_count();
-void correlation(const View& x, const View& y, int axis, void* r, const void* g, double g_all, const View& gx,
-                 const Launch&);
+void correlation(const View& x, const View& y, int axis, const void* weights, void* r, const void* g,
+                 double g_all, const View& gx, const Launch&);
 void delay_stack(const View& x, const Delays&, const View& out, const View& moments, double eps,
                  const Launch&);
 void delay_stack_backward(const View& g_out, const Delays&, const View& gx, const View& x,

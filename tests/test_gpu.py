@@ -96,6 +96,36 @@ def test_z_scored_delays_are_their_definition(dtype, onsets):
     np.testing.assert_allclose(x.grad.cpu(), gx, atol=1e5 * eps, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_weighted_loss_is_its_definition(axis, dtype):
+    x, y = pair(7, 1025, dtype)
+    weights = torch.rand(1025, device="cuda", dtype=dtype)
+    weights[::3], x[:, ::3] = 0, float("nan")
+    x.requires_grad_()
+    loss = ops.correlation_loss(x, y, axis=axis, weights=weights)
+    loss.backward()
+    n_x, n_y, w = (a.detach().double().cpu().numpy() for a in (x, y, weights))
+    eps = torch.finfo(dtype).eps
+    assert abs(loss.item() - reference.correlation_loss(n_x, n_y, axis=axis, weights=w, eps=eps)) <= 30 * eps
+    expected = reference.correlation_loss_backward(n_x, n_y, axis=axis, weights=w, eps=eps)
+    np.testing.assert_allclose(x.grad.cpu(), expected, atol=1e3 * eps * np.abs(expected).max(), rtol=0)
+
+
+@pytest.mark.parametrize("onsets", [None, [0, 6, 9]])
+@pytest.mark.parametrize(("history", "n_trs"), [(4, None), (4, 12), (4, 3), (0, 25)])
+def test_history_is_seen_and_not_returned(history, n_trs, onsets):
+    x = torch.randn(15, 4, device="cuda", dtype=torch.float64, requires_grad=True)
+
+    def stack(a):
+        return ops.delay_stack(a, [1, 4, -2], run_onsets=onsets, history=history, n_trs=n_trs, zscore=True)
+
+    z = reference.zscore(x.detach().cpu().numpy(), run_onsets=onsets)
+    expected = reference.delay_stack(z, [1, 4, -2], run_onsets=onsets, history=history, n_trs=n_trs)
+    np.testing.assert_allclose(stack(x).detach().cpu(), expected, atol=1e-10)
+    assert torch.autograd.gradcheck(stack, (x,))
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_gradcheck(axis):
     x, y = (a.requires_grad_() for a in pair(5, 7, torch.float64))
@@ -105,8 +135,8 @@ def test_gradcheck(axis):
 
 def test_opcheck():
     x, y = (a.requires_grad_() for a in pair(6, 9, torch.float32))
-    torch.library.opcheck(ops._correlation, (x, y, 1, 0))
-    torch.library.opcheck(ops._delay_stack, (x, [1, 2], [0], True, 1e-5, 0))
+    torch.library.opcheck(ops._correlation, (x, y, torch.rand(9, device="cuda"), 1, 0))
+    torch.library.opcheck(ops._delay_stack, (x, [1, 2], [0], 2, 5, True, 1e-5, 0))
 
 
 def test_the_callers_stream_is_used_and_nothing_waits():

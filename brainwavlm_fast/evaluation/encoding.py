@@ -23,7 +23,6 @@ from .ridge_plan import RidgePlan
 from .splits import ChunkBootstrap, resolve_splits
 from .splits import Split as RowSplit
 
-EPS = 1e-5  # added to a feature's variance, as in training
 _VOXELS_AT_ONCE = 2048
 _GIB = 1 << 30
 
@@ -188,9 +187,7 @@ def delayed(features: NDArray[Any], delays: Sequence[int], *, story: str = "") -
         )
     if not np.isfinite(features).all():
         raise DataError(f"features of story '{story}' hold NaN or infinity; compute them again.")
-    mean, variance = features.mean(axis=0, dtype=np.float64), features.var(axis=0, dtype=np.float64)
-    normal = ((features - mean) / np.sqrt(variance + EPS)).astype(features.dtype)
-    return delay_stack(normal, delays)[history:]
+    return delay_stack(features, delays, history=history, zscore=True)
 
 
 def _encode_tile(

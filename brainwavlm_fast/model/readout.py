@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops import delay_stack
-
-EPS = 1e-5
-
-
-def zscore(features: Tensor) -> Tensor:
-    """Each feature over the TRs given, with population variance and eps 1e-5: (n_trs, n_features)."""
-    centred = features - features.mean(dim=0)
-    return centred / torch.sqrt(centred.square().mean(dim=0) + EPS)
 
 
 class Readout(nn.Module):
@@ -52,7 +42,4 @@ class Readout(nn.Module):
         -------
         (n_trs, n_voxels)
         """
-        normal = zscore(features)
-        normal = F.pad(normal, (0, 0, 0, n_lead + n_trs - len(normal)))
-        stacked = delay_stack(normal, self.delays)[n_lead:]
-        return self.layers(stacked)
+        return self.layers(delay_stack(features, self.delays, history=n_lead, n_trs=n_trs, zscore=True))

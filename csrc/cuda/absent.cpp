@@ -12,7 +12,8 @@ namespace {
 
 bool built() { return false; }
 int device_count() { return 0; }
-void correlation(const View&, const View&, int, void*, const void*, double, const View&, const Launch&) {
+void correlation(const View&, const View&, int, const void*, void*, const void*, double, const View&,
+                 const Launch&) {
     absent();
 }
 void delay_stack(const View&, const Delays&, const View&, const View&, double, const Launch&) { absent(); }

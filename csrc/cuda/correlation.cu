@@ -24,34 +24,43 @@ __device__ Result finish(double mx, double my, double xx, double yy, double xy, 
     return {xy * a, a, xy * a / xx};
 }
 
+// weights may be null: every column counts 1. A column of weight 0 does not count even where it is NaN.
 template <typename T>
-__global__ void rows_kernel(View x, View y, T* r, const T* g, double g_all, View gx, double eps) {
+__global__ void rows_kernel(View x, View y, const T* weights, T* r, const T* g, double g_all, View gx,
+                            double eps) {
     const int64_t t = blockIdx.x;
     const T *px = x.as<T>() + t * x.row_stride, *py = y.as<T>() + t * y.row_stride;
-    double sx = 0, sy = 0;
+    double n = 0, sx = 0, sy = 0;
     for (int64_t k = threadIdx.x; k < x.cols; k += kThreads) {
-        sx += static_cast<double>(px[k]);
-        sy += static_cast<double>(py[k]);
+        const double w = weights ? static_cast<double>(weights[k]) : 1.0;
+        if (w == 0) continue;
+        n += w;
+        sx += w * static_cast<double>(px[k]);
+        sy += w * static_cast<double>(py[k]);
     }
-    const double n = static_cast<double>(x.cols);
+    n = weights ? block_sum<kThreads>(n) : static_cast<double>(x.cols);
     const double mx = block_sum<kThreads>(sx) / n, my = block_sum<kThreads>(sy) / n;
     double xx = 0, yy = 0, xy = 0;
     for (int64_t k = threadIdx.x; k < x.cols; k += kThreads) {
+        const double w = weights ? static_cast<double>(weights[k]) : 1.0;
+        if (w == 0) continue;
         const double u = px[k] - mx, v = py[k] - my;
-        xx += u * u;
-        yy += v * v;
-        xy += u * v;
+        xx += w * u * u;
+        yy += w * v * v;
+        xy += w * u * v;
     }
     xx = block_sum<kThreads>(xx);
     yy = block_sum<kThreads>(yy);
     xy = block_sum<kThreads>(xy);
-    const Result out = x.cols ? finish(mx, my, xx, yy, xy, n, eps) : Result{0, 0, 0};
+    const Result out = n > 0 ? finish(mx, my, xx, yy, xy, n, eps) : Result{0, 0, 0};
     if (threadIdx.x == 0) r[t] = static_cast<T>(out.r);
     if (!gx.data) return;
     const double scale = g ? static_cast<double>(g[t]) : g_all;
     T* pg = gx.as<T>() + t * gx.row_stride;
-    for (int64_t k = threadIdx.x; k < x.cols; k += kThreads)
-        pg[k] = static_cast<T>(scale * (out.a * (py[k] - my) - out.b * (px[k] - mx)));
+    for (int64_t k = threadIdx.x; k < x.cols; k += kThreads) {
+        const double w = weights ? static_cast<double>(weights[k]) : 1.0;
+        pg[k] = static_cast<T>(w == 0 ? 0.0 : scale * w * (out.a * (py[k] - my) - out.b * (px[k] - mx)));
+    }
 }
 
 template <typename T>
@@ -84,27 +93,28 @@ __global__ void columns_kernel(View x, View y, T* r, const T* g, double g_all, V
 }
 
 template <typename T>
-void launch_correlation(const View& x, const View& y, int axis, T* r, const T* g, double g_all,
-                        const View& gx, double eps, const Launch& launch) {
+void launch_correlation(const View& x, const View& y, int axis, const void* weights, void* r, const void* g,
+                        double g_all, const View& gx, double eps, const Launch& launch) {
+    T* pr = static_cast<T*>(r);
+    const T *pg = static_cast<const T*>(g), *pw = static_cast<const T*>(weights);
     const cudaStream_t stream = stream_of(launch);
     if (axis == 1 && x.rows > 0)
-        rows_kernel<T><<<static_cast<unsigned>(x.rows), kThreads, 0, stream>>>(x, y, r, g, g_all, gx, eps);
+        rows_kernel<T>
+            <<<static_cast<unsigned>(x.rows), kThreads, 0, stream>>>(x, y, pw, pr, pg, g_all, gx, eps);
     if (axis == 0 && x.cols > 0)
         columns_kernel<T>
-            <<<static_cast<unsigned>((x.cols + 127) / 128), 128, 0, stream>>>(x, y, r, g, g_all, gx, eps);
+            <<<static_cast<unsigned>((x.cols + 127) / 128), 128, 0, stream>>>(x, y, pr, pg, g_all, gx, eps);
     check_launch("correlation");
 }
 
 }  // namespace
 
-void correlation(const View& x, const View& y, int axis, void* r, const void* g, double g_all, const View& gx,
-                 const Launch& launch) {
+void correlation(const View& x, const View& y, int axis, const void* weights, void* r, const void* g,
+                 double g_all, const View& gx, const Launch& launch) {
     if (x.dtype == DType::f32)
-        launch_correlation(x, y, axis, static_cast<float*>(r), static_cast<const float*>(g), g_all, gx,
-                           FLT_EPSILON, launch);
+        launch_correlation<float>(x, y, axis, weights, r, g, g_all, gx, FLT_EPSILON, launch);
     else
-        launch_correlation(x, y, axis, static_cast<double*>(r), static_cast<const double*>(g), g_all, gx,
-                           DBL_EPSILON, launch);
+        launch_correlation<double>(x, y, axis, weights, r, g, g_all, gx, DBL_EPSILON, launch);
 }
 
 }  // namespace bwlm::cuda

@@ -1,5 +1,7 @@
 // FIR delay stacking on the GPU, z-scored on the way if wanted: a block a row, a thread a column for the
 // moments; delays and run onsets travel in the kernel's arguments.
+#include <algorithm>
+
 #include "cuda/common.cuh"
 
 namespace bwlm::cuda {
@@ -13,6 +15,8 @@ struct Taps {
     int64_t delay[kMaxDelays];
     int n;
     int64_t first, last;  // the run, [first, last)
+    int64_t start, stop;  // rows of the stack that are the run's, [start, stop), counted as x's rows
+    int64_t history;      // the stack's row 0 is this row of x
 };
 
 // mean and 1 / sqrt(variance + eps) of each column over the run: rows 0 and 1 of `moments`.
@@ -59,12 +63,12 @@ __global__ void unscore_kernel(View gx, View x, Taps taps, View moments) {
 
 template <typename T>
 __global__ void stack_kernel(View x, Taps taps, View out, View moments) {
-    const int64_t t = taps.first + blockIdx.x;
+    const int64_t t = taps.start + blockIdx.x;
     const T *mean = moments.as<T>(), *scale = mean ? mean + moments.row_stride : nullptr;
     for (int k = 0; k < taps.n; ++k) {
         const int64_t from = t - taps.delay[k];
         const bool inside = from >= taps.first && from < taps.last;
-        T* to = out.as<T>() + t * out.row_stride + k * x.cols;
+        T* to = out.as<T>() + (t - taps.history) * out.row_stride + k * x.cols;
         for (int64_t f = threadIdx.x; f < x.cols; f += kThreads) {
             T value = inside ? x.as<T>()[from * x.row_stride + f] : T(0);
             if (mean && inside) value = (value - mean[f]) * scale[f];
@@ -80,8 +84,8 @@ __global__ void unstack_kernel(View g_out, Taps taps, View gx) {
         T sum = 0;
         for (int k = 0; k < taps.n; ++k) {
             const int64_t from = t + taps.delay[k];
-            if (from >= taps.first && from < taps.last)
-                sum += g_out.as<T>()[from * g_out.row_stride + k * gx.cols + f];
+            if (from >= taps.start && from < taps.stop)
+                sum += g_out.as<T>()[(from - taps.history) * g_out.row_stride + k * gx.cols + f];
         }
         gx.as<T>()[t * gx.row_stride + f] = sum;
     }
@@ -95,15 +99,19 @@ View of_run(const View& moments, int64_t run, int64_t size) {
 }
 
 template <typename Body>
-void for_each_run(const Delays& d, int64_t rows, const char* name, Body&& body) {
+void for_each_run(const Delays& d, int64_t rows, int64_t n_stacked, const char* name, Body&& body) {
     require(d.n_delays <= kMaxDelays, "delays: at most 64 on a GPU, got " + std::to_string(d.n_delays));
     Taps taps{};
     taps.n = static_cast<int>(d.n_delays);
+    taps.history = d.history;
     for (int k = 0; k < taps.n; ++k) taps.delay[k] = d.delays[k];
     for (int64_t run = 0; run < d.n_runs; ++run) {
         taps.first = d.run_onsets[run];
         taps.last = run + 1 < d.n_runs ? d.run_onsets[run + 1] : rows;
-        body(taps, run, static_cast<unsigned>(taps.last - taps.first));
+        const int64_t end = d.history + n_stacked;
+        taps.start = std::max(taps.first, d.history);
+        taps.stop = run + 1 < d.n_runs ? std::min(taps.last, end) : end;
+        body(taps, run);
     }
     check_launch(name);
 }
@@ -113,10 +121,12 @@ void stack(const View& x, const Delays& d, const View& out, const View& moments,
            cudaStream_t stream) {
     const unsigned columns = static_cast<unsigned>((x.cols + kThreads - 1) / kThreads);
     if (!columns) return;
-    for_each_run(d, x.rows, "delay_stack", [&](const Taps& taps, int64_t run, unsigned rows) {
+    for_each_run(d, x.rows, out.rows, "delay_stack", [&](const Taps& taps, int64_t run) {
         const View own = of_run(moments, run, sizeof(T));
         if (own.data) moments_kernel<T><<<columns, kThreads, 0, stream>>>(x, taps, own, eps);
-        stack_kernel<T><<<rows, kThreads, 0, stream>>>(x, taps, out, own);
+        if (taps.stop > taps.start)
+            stack_kernel<T>
+                <<<static_cast<unsigned>(taps.stop - taps.start), kThreads, 0, stream>>>(x, taps, out, own);
     });
 }
 
@@ -125,9 +135,10 @@ void unstack(const View& g_out, const Delays& d, const View& gx, const View& x, 
              cudaStream_t stream) {
     const unsigned columns = static_cast<unsigned>((gx.cols + kThreads - 1) / kThreads);
     if (!columns) return;
-    for_each_run(d, gx.rows, "delay_stack_backward", [&](const Taps& taps, int64_t run, unsigned rows) {
+    for_each_run(d, gx.rows, g_out.rows, "delay_stack_backward", [&](const Taps& taps, int64_t run) {
         const View own = of_run(moments, run, sizeof(T));
-        unstack_kernel<T><<<rows, kThreads, 0, stream>>>(g_out, taps, gx);
+        unstack_kernel<T>
+            <<<static_cast<unsigned>(taps.last - taps.first), kThreads, 0, stream>>>(g_out, taps, gx);
         if (own.data) unscore_kernel<T><<<columns, kThreads, 0, stream>>>(gx, x, taps, own);
     });
 }

@@ -1,0 +1,72 @@
+// 64 bytes of T as one value: one register at AVX-512, two or four below; and one T with the same face, for
+// what is left over.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "cpu/simd.h"
+
+namespace bwlm::cpu {
+
+template <typename T>
+struct Vec {
+    typedef T type __attribute__((vector_size(64)));
+    static constexpr int64_t width = 64 / static_cast<int64_t>(sizeof(T));
+    BWLM_INLINE static type load(const T* from) {
+        type v;
+        std::memcpy(&v, from, sizeof(v));
+        return v;
+    }
+    BWLM_INLINE static void store(const type& v, T* to) { std::memcpy(to, &v, sizeof(v)); }
+    // Each lane is added to its own sum, eight lanes at a time.
+    BWLM_INLINE static void add(const type& v, double* sums) {
+        typedef T Eight __attribute__((vector_size(8 * sizeof(T))));
+        typedef double Wide __attribute__((vector_size(64)));
+        Eight parts[width / 8];
+        std::memcpy(parts, &v, sizeof(v));
+        for (int64_t k = 0; k < width / 8; ++k) {
+            Wide total;
+            std::memcpy(&total, sums + 8 * k, sizeof(total));
+            total += __builtin_convertvector(parts[k], Wide);
+            std::memcpy(sums + 8 * k, &total, sizeof(total));
+        }
+    }
+    BWLM_INLINE static double sum(const type& v) {
+        double total = 0;
+        for (int64_t l = 0; l < width; ++l) total += static_cast<double>(v[l]);
+        return total;
+    }
+};
+
+template <typename T>
+struct One {
+    using type = T;
+    static constexpr int64_t width = 1;
+    BWLM_INLINE static T load(const T* from) { return *from; }
+    BWLM_INLINE static void store(const T& v, T* to) { *to = v; }
+    BWLM_INLINE static void add(const T& v, double* sums) { *sums += static_cast<double>(v); }
+};
+
+constexpr int64_t kFew = 8;  // rows summed in registers, in their own type, before they are added in double
+
+// A block of columns, walked as memory lies: kFew rows at a time, and along them a vector of columns at a
+// time. body(V, first row, rows, column) is called with the vector type; what it will read next is fetched
+// ahead by fetch_ahead(). Sums over rows that are held for each column stay in the nearest caches.
+template <typename T, typename Body>
+BWLM_INLINE void walk(int64_t n, int64_t width, Body&& body) {
+    const int64_t whole = width / Vec<T>::width * Vec<T>::width;
+    for (int64_t t = 0; t < n; t += kFew) {
+        if (n - t >= kFew)
+            for (int64_t c = 0; c < whole; c += Vec<T>::width) body(Vec<T>{}, t, kFew, c);
+        else
+            for (int64_t c = 0; c < whole; c += Vec<T>::width) body(Vec<T>{}, t, n - t, c);
+        for (int64_t c = whole; c < width; ++c) body(One<T>{}, t, n - t < kFew ? n - t : kFew, c);
+    }
+}
+
+// The line that is kFew rows further on, into the second-level cache: rows lie pages apart, where the
+// machine's own prefetch does not reach.
+BWLM_INLINE void fetch_ahead(const void* line) { __builtin_prefetch(line, 0, 2); }
+
+}  // namespace bwlm::cpu
