@@ -1,7 +1,10 @@
 """The core's correlation, loss and delays against NumPy and torch, and against what the memory allows.
 
 Every operation is held to its float64 definition before it is timed. Times are medians in one process, one core by
-default; the bounds come from a copy and a read of the same arrays in the same run.
+default; the bounds come from a copy and a read of the same arrays in the same run. "One call" is the core writing
+into memory that is there, "torch op" the same through autograd, which allocates its results. The allocator matters:
+torch and NumPy give every large array back to the system and take it again, page by page; ``--allocator kept`` keeps
+freed memory for the next array, as ``bwlm train`` does, which helps every method, the peers most.
 
     python benchmarks/core.py                   (a minute and 2 GiB on one core)
     python benchmarks/core.py --device cuda     (the CUDA twins against torch's own kernels)
@@ -20,11 +23,15 @@ import numpy as np
 import torch
 
 from brainwavlm_fast import kernels, ops, reference
+from brainwavlm_fast.data import response_times
 from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.memory import keep_freed_memory
+from brainwavlm_fast.model import lanczos_weights
 
 RESULTS = Path(__file__).parent / "results" / "core.json"
 DELAYS = [1, 2, 3, 4]
+STORY = 300  # TRs
+GENERATOR = torch.Generator().manual_seed(0)
 
 
 class Bench:
@@ -47,6 +54,11 @@ class Bench:
         print(f"{name:45} {self.milliseconds[name]:9.2f} ms", flush=True)
         return self.milliseconds[name]
 
+    def peers(self, function: Callable[..., Any]) -> list[tuple[str, Callable[..., Any]]]:
+        """Plain torch as it is written and, on a GPU, compiled."""
+        found = [("torch eager", function)]
+        return found if self.device == "cpu" else [*found, ("torch.compile", torch.compile(function))]
+
     def _wait(self) -> None:
         if self.device == "cuda":
             torch.cuda.synchronize()
@@ -59,7 +71,12 @@ def eager_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def eager_delays(x: torch.Tensor) -> torch.Tensor:
-    """Z-score and delays in plain torch."""
+    """Z-score and delays in plain torch, story by story."""
+    return torch.cat([eager_story(story) for story in x.split(STORY)])
+
+
+def eager_story(x: torch.Tensor) -> torch.Tensor:
+    """Z-score and delays of one story."""
     z = (x - x.mean(0)) / torch.sqrt(x.var(0, unbiased=False) + 1e-5)
     padded = torch.nn.functional.pad(z, (0, 0, max(DELAYS), 0))
     return torch.cat([padded[max(DELAYS) - d : max(DELAYS) - d + len(x)] for d in DELAYS], 1)
@@ -84,7 +101,7 @@ def check(device: str) -> dict[str, float]:
     leaf = x.clone().requires_grad_()
     ops.correlation_loss(leaf, y, axis=1).backward()
     expected = reference.correlation_loss_backward(wide_x, wide_y, axis=1)
-    f = x[:, :300].contiguous()
+    f = x[:, :300].contiguous()  # shorter than a story
     errors = {
         "correlation over time": np.abs(
             ops.correlation(x, y, axis=0).cpu().numpy() - reference.correlation(wide_x, wide_y, axis=0)
@@ -102,67 +119,114 @@ def check(device: str) -> dict[str, float]:
     return found
 
 
-def measure(bench: Bench, threads: int) -> dict[str, float]:
-    """All times; returns the ratios."""
-    device = bench.device
-    generator = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(500, 90_000, generator=generator).to(device) for _ in range(2))
+def measure_loss(bench: Bench, threads: int) -> dict[str, float]:
+    """The loss, forward and backward, at the paper's width."""
+    x, y = (torch.randn(500, 90_000, generator=GENERATOR).to(bench.device) for _ in range(2))
     out, leaf = torch.empty_like(x), x.clone().requires_grad_()
     copy = bench.time("copy, 500 x 90,000", lambda: out.copy_(y))
-    if device == "cpu":
-        a, b, grad, r = x.numpy(), y.numpy(), out.numpy(), np.empty((1, 500), np.float32)
-        fused = bench.time(
-            "loss forward + backward, one call",
-            lambda: kernels._C.correlation(a, b, 1, None, r, None, -1 / 500, grad, threads, 0),
-        )
-    torch_ours = bench.time(
+    op = bench.time(
         "loss forward + backward, torch op",
         backward(lambda p: ops.correlation_loss(p, y, axis=1, num_threads=threads), leaf),
     )
-    eager = bench.time("loss forward + backward, torch eager", backward(lambda p: eager_loss(p, y), leaf))
-    ratios = {"loss: torch eager / torch op": eager / torch_ours}
-    if device == "cpu":
-        ratios |= {"loss: torch eager / one call": eager / fused, "loss: one call / copy bound": fused / (1.5 * copy)}
-    else:
-        ratios["loss: torch op / copy bound"] = torch_ours / (2.5 * copy)  # both matrices read twice, one written
-    s, t = x[:291], y[:291]
-    over_time = bench.time("correlation over time", lambda: ops.correlation(s, t, axis=0, num_threads=threads))
-    if device == "cpu":
-        read = bench.time("read of both", lambda: (s.numpy().sum(), t.numpy().sum()))
-
-        def centred() -> np.ndarray:
-            u, v = s.numpy() - s.numpy().mean(0), t.numpy() - t.numpy().mean(0)
-            return (u * v).sum(0) / np.sqrt((u * u).sum(0) * (v * v).sum(0))
-
-        numpy_centred = bench.time("correlation over time, NumPy centred", centred)
-        ratios |= {
-            "over time: NumPy centred / ours": numpy_centred / over_time,
-            "over time: ours / read bound": over_time / read,
-        }
-    else:
-        u, v = s - s.mean(0), t - t.mean(0)
-        eager = bench.time(
-            "correlation over time, torch", lambda: (u * v).sum(0) / torch.sqrt((u * u).sum(0) * (v * v).sum(0))
+    ratios = {}
+    for name, peer in bench.peers(eager_loss):
+        ratios[f"loss: {name} / torch op"] = (
+            bench.time(f"loss forward + backward, {name}", backward(lambda p, f=peer: f(p, y), leaf)) / op
         )
-        ratios["over time: torch / ours"] = eager / over_time
-    f = torch.randn(9000, 768, generator=generator).to(device)
-    leaf = f.clone().requires_grad_()
-    g = torch.randn(9000, 768 * len(DELAYS), generator=generator).to(device)
+    if bench.device == "cuda":
+        return ratios | {"loss: torch op / copy bound": op / (2.5 * copy)}  # both matrices read twice, one written
+    a, b, grad, r = x.numpy(), y.numpy(), out.numpy(), np.empty((1, 500), np.float32)
+    call = bench.time(
+        "loss forward + backward, one call",
+        lambda: kernels._C.correlation(a, b, 1, None, r, None, -1 / 500, grad, threads, 0),
+    )
+    eager = bench.milliseconds["loss forward + backward, torch eager"]
+    return ratios | {"loss: torch eager / one call": eager / call, "loss: one call / copy bound": call / (1.5 * copy)}
+
+
+def measure_over_time(bench: Bench, threads: int) -> dict[str, float]:
+    """Correlation over time: a test story of every voxel."""
+    x, y = (torch.randn(291, 90_000, generator=GENERATOR).to(bench.device) for _ in range(2))
+    ours = bench.time("correlation over time", lambda: ops.correlation(x, y, axis=0, num_threads=threads))
+    if bench.device == "cuda":
+
+        def plain(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            u, v = a - a.mean(0), b - b.mean(0)
+            return (u * v).sum(0) / torch.sqrt((u * u).sum(0) * (v * v).sum(0))
+
+        return {
+            f"over time: {name} / ours": bench.time(f"correlation over time, {name}", lambda f=peer: f(x, y)) / ours
+            for name, peer in bench.peers(plain)
+        }
+    a, b = x.numpy(), y.numpy()
+    read = bench.time("read of both", lambda: (a.sum(), b.sum()))
+
+    def centred() -> np.ndarray:
+        u, v = a - a.mean(0), b - b.mean(0)
+        return (u * v).sum(0) / np.sqrt((u * u).sum(0) * (v * v).sum(0))
+
+    numpy_centred = bench.time("correlation over time, NumPy centred", centred)
+    return {"over time: NumPy centred / ours": numpy_centred / ours, "over time: ours / read bound": ours / read}
+
+
+def measure_delays(bench: Bench, threads: int) -> dict[str, float]:
+    """Z-score and four delays of thirty stories' features, forward and backward."""
+    f = torch.randn(9000, 768, generator=GENERATOR).to(bench.device)
+    g = torch.randn(9000, 768 * len(DELAYS), generator=GENERATOR).to(bench.device)
+    onsets = list(range(0, len(f), STORY))
+    leaf, narrow, wide = f.clone().requires_grad_(), torch.empty_like(f), torch.empty_like(g)
 
     def ours(z: torch.Tensor) -> torch.Tensor:
-        return ops.delay_stack(z, DELAYS, zscore=True, num_threads=threads)
+        return ops.delay_stack(z, DELAYS, run_onsets=onsets, zscore=True, num_threads=threads)
 
-    stack = bench.time("z-score and delays", lambda: ours(f))
-    eager_stack = bench.time("z-score and delays, torch", lambda: eager_delays(f))
-    made, made_eager = ours(leaf), eager_delays(leaf)
-    back = bench.time("their backward", lambda: torch.autograd.grad(made, leaf, g, retain_graph=True))
-    eager_back = bench.time(
-        "their backward, torch", lambda: torch.autograd.grad(made_eager, leaf, g, retain_graph=True)
-    )
-    ratios |= {"delays: torch / ours": eager_stack / stack, "delays, backward: torch / ours": eager_back / back}
-    narrow, wide = torch.empty_like(f), torch.empty_like(g)
     bound = bench.time("copy of as many bytes", lambda: (wide.copy_(g), narrow.copy_(f))) * 5 / 8  # 1 read, 4 written
-    return ratios | {"delays: ours / copy bound": stack / bound}
+    op = bench.time("z-score and delays, torch op", lambda: ours(f))
+    made = ours(leaf)
+    op_back = bench.time("their backward, torch op", lambda: torch.autograd.grad(made, leaf, g, retain_graph=True))
+    ratios = {}
+    for name, peer in bench.peers(eager_delays):
+        made_there = peer(leaf)
+        forward = bench.time(f"z-score and delays, {name}", lambda f_=peer: f_(f))
+        back = bench.time(
+            f"their backward, {name}", lambda m=made_there: torch.autograd.grad(m, leaf, g, retain_graph=True)
+        )
+        ratios |= {f"delays: {name} / torch op": forward / op, f"delays, backward: {name} / torch op": back / op_back}
+    if bench.device == "cuda":
+        return ratios | {"delays: torch op / copy bound": op / bound}
+    x, stacked, g_out, gx = f.numpy(), wide.numpy(), g.numpy(), narrow.numpy()
+    moments = np.empty((2 * len(onsets), 768), np.float32)
+    call = bench.time(
+        "z-score and delays, one call",
+        lambda: kernels._C.delay_stack(x, DELAYS, onsets, 0, stacked, moments, 1e-5, threads, 0),
+    )
+    call_back = bench.time(
+        "their backward, one call",
+        lambda: kernels._C.delay_stack_backward(g_out, DELAYS, onsets, 0, gx, x, moments, threads, 0),
+    )
+    eager, eager_back = (bench.milliseconds[f"{n}, torch eager"] for n in ("z-score and delays", "their backward"))
+    return ratios | {
+        "delays: torch eager / one call": eager / call,
+        "delays, backward: torch eager / one call": eager_back / call_back,
+        "delays: one call / copy bound": call / bound,
+        "delays, backward: one call / copy bound": call_back / bound,
+    }
+
+
+def measure_lanczos(bench: Bench) -> None:
+    """What a fused Lanczos filter could save: the sparse product of a ten-minute story's windows, and its bound."""
+    times, ends = response_times(291, history=4), np.arange(1, 2400) * 0.25
+    weights = lanczos_weights(ends, times).astype(np.float32)
+    features = np.random.default_rng(0).standard_normal((len(ends), 768)).astype(np.float32)
+    bench.time("Lanczos of a ten-minute story, sparse product", lambda: weights @ features)
+    bench.time("read of its windows' features", features.sum)
+
+
+def measure(bench: Bench, threads: int) -> dict[str, float]:
+    """All times; returns the ratios."""
+    ratios = measure_loss(bench, threads) | measure_over_time(bench, threads) | measure_delays(bench, threads)
+    if bench.device == "cpu":
+        measure_lanczos(bench)
+    return ratios
 
 
 def main() -> None:
@@ -171,12 +235,14 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--allocator", choices=["default", "kept"], default="default")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch finds no GPU here.")
     torch.set_num_threads(options.threads)
-    keep_freed_memory()
+    if options.allocator == "kept":
+        keep_freed_memory()
     errors = check(options.device)
     bench = Bench(options.device, options.rounds)
     ratios = measure(bench, options.threads)
@@ -185,6 +251,7 @@ def main() -> None:
     result = {
         "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
         "threads": options.threads,
+        "allocator": options.allocator,
         "errors": errors,
         "milliseconds": bench.milliseconds,
         "ratios": ratios,

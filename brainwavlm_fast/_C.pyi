@@ -1,12 +1,22 @@
 from typing import Any
 
 def correlation(
-    x: Any, y: Any, axis: int, r: Any, g: Any | None, g_all: float, gx: Any | None, num_threads: int, stream: int
+    x: Any,
+    y: Any,
+    axis: int,
+    weights: Any | None,
+    r: Any,
+    g: Any | None,
+    g_all: float,
+    gx: Any | None,
+    num_threads: int,
+    stream: int,
 ) -> None: ...
 def delay_stack(
     x: Any,
     delays: list[int],
     run_onsets: list[int],
+    history: int,
     out: Any,
     moments: Any | None,
     eps: float,
@@ -17,6 +27,7 @@ def delay_stack_backward(
     g_out: Any,
     delays: list[int],
     run_onsets: list[int],
+    history: int,
     gx: Any,
     x: Any | None,
     moments: Any | None,

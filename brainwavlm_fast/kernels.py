@@ -44,7 +44,7 @@ def correlation(x: ArrayLike, y: ArrayLike, *, axis: int, num_threads: int = 0) 
     """
     x, y = _matrices(x=x, y=y)
     _check_axis(axis)
-    if x.strides[0] < x.strides[1]:  # stored column by column: the same numbers, the other way round
+    if x.strides[1] != x.itemsize == x.strides[0]:  # stored column by column: the same numbers, the other way round
         x, y, axis = x.T, y.T, 1 - axis
     x, y = _row_major(x), _row_major(y)
     r = np.empty((1, x.shape[1 - axis]), x.dtype)
@@ -240,8 +240,6 @@ def _matrices(**arrays: ArrayLike) -> list[Array]:
 
 
 def _row_major(x: Array) -> Array:
-    """The matrix with contiguous columns and rows that do not overlap, copied only if it is not so already."""
-    size = x.itemsize
-    fits = (x.shape[1] <= 1 or x.strides[1] == size) and x.strides[0] % size == 0
-    fits = fits and (x.shape[0] <= 1 or abs(x.strides[0]) >= x.shape[1] * size)
+    """The matrix with contiguous columns, copied only if it is not so already. Its rows may overlap: it is only read."""
+    fits = (x.shape[1] <= 1 or x.strides[1] == x.itemsize) and x.strides[0] % x.itemsize == 0
     return x if fits else np.ascontiguousarray(x)

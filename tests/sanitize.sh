@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# The core under the address and undefined-behaviour sanitizers: built apart, tested in an environment apart that
-# borrows the packages of the Python given. Thread sanitizer is left out: GCC's OpenMP runtime is not instrumented, and
-# every barrier in it looks like a race.
+# The core under sanitizers. Address and undefined behaviour: built apart, tested in an environment apart that borrows
+# the packages of the Python given. Threads: every operation in a small program, tests/threads.cpp, without Python.
 #
 #     tests/sanitize.sh PYTHON
 set -euo pipefail
 cd "$(dirname "$0")/.."
+threads=$(mktemp)
+trap 'rm -f "$threads"' EXIT
+g++ -std=c++17 -O1 -g -Wno-psabi -fsanitize=thread -fno-math-errno -DBWLM_VERSION='"0"' -Icsrc -o "$threads" \
+    tests/threads.cpp csrc/cpu/*.cpp -lpthread
+TSAN_OPTIONS=halt_on_error=1 setarch "$(uname -m)" -R "$threads"
 python=$(realpath -s "${1:?usage: tests/sanitize.sh PYTHON}")
 work=build/sanitize
 rm -rf "$work/env"
@@ -17,4 +21,5 @@ site=$(echo "$work"/env/lib/python*/site-packages)
     -C cmake.define.BWLM_SANITIZE=address,undefined -C cmake.define.BWLM_CUDA=OFF .
 export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) $(gcc -print-file-name=libstdc++.so)"
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-"$work/env/bin/python" -P -m pytest -q -p no:cacheprovider tests/test_kernels.py tests/evaluation/test_ridge_sweep.py
+"$work/env/bin/python" -P -m pytest -q -p no:cacheprovider tests/test_kernels.py tests/evaluation/test_ridge_sweep.py \
+    tests/test_weights_and_history.py

@@ -5,7 +5,7 @@
 namespace bwlm::cpu {
 
 int max_threads() {
-#ifdef _OPENMP
+#if defined(_OPENMP) && !defined(__SANITIZE_THREAD__)
     return omp_get_max_threads();
 #else
     return 1;

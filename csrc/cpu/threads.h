@@ -4,7 +4,11 @@
 
 #include <cstdint>
 
-#ifdef _OPENMP
+#if defined(__SANITIZE_THREAD__)
+#include <atomic>
+#include <thread>
+#include <vector>
+#elif defined(_OPENMP)
 #include <omp.h>
 #endif
 
@@ -12,9 +16,19 @@
 
 namespace bwlm::cpu {
 
+// Under the thread sanitizer plain threads take the pieces: it cannot see into GCC's OpenMP.
 template <typename Piece>
 void for_each_piece(int64_t n_pieces, const Launch& launch, Piece&& piece) {
-#ifdef _OPENMP
+#if defined(__SANITIZE_THREAD__)
+    std::atomic<int64_t> next{0};
+    std::vector<std::thread> threads;
+    for (int n = 0; n < launch.num_threads; ++n)
+        threads.emplace_back([&] {
+            for (int64_t k = next++; k < n_pieces; k = next++) piece(k);
+        });
+    for (std::thread& thread : threads) thread.join();
+    return;
+#elif defined(_OPENMP)
     const int threads = launch.num_threads > 0 ? launch.num_threads : omp_get_max_threads();
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && n_pieces > 1)
 #endif
