@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything that needs an NVIDIA GPU, in one go and offline: build, GPU tests, the same under compute-sanitizer, and
-# the core's benchmark. Needs torch, transformers, the build tools and the test tools in the current Python.
+# the benchmarks of core and ridge. Needs torch, transformers, the build tools and the test tools in the current Python.
 #
-#     benchmarks/gpu.sh OUT        writes OUT/build.log, tests.log, sanitizer.log, core-gpu.json
+#     benchmarks/gpu.sh OUT        writes OUT/{build,tests,sanitizer}.log and OUT/{core-gpu,ridge-gpu,ridge-gpu-full}.json
 set -uo pipefail
 out=$(realpath -m "${1:?usage: benchmarks/gpu.sh OUT}")
 cd "$(dirname "$0")/.."
@@ -25,4 +25,9 @@ for tool in memcheck racecheck initcheck; do
         -k "definition or nan or cancel" 2>&1 | tee -a "$out/sanitizer.log" | tail -4 || status=1
 done
 python3 benchmarks/core.py --device cuda --out "$out/core-gpu.json" || status=1
+peers=0 # himalaya is measured beside ours where it is installed
+python3 -c "import himalaya" 2>/dev/null && peers=1
+python3 benchmarks/ridge.py --device cuda --peer-rounds $peers --out "$out/ridge-gpu.json" || status=1
+python3 benchmarks/ridge.py --device cuda --n 9000 --p 3072 --targets 90000 --peer-rounds $peers \
+    --out "$out/ridge-gpu-full.json" || status=1
 exit $status

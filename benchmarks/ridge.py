@@ -4,6 +4,7 @@ Scores and chosen penalties must agree with a plain float64 transcription of the
 targets) before anything is timed. One core by default, one process, one run: compare ratios, not seconds.
 
     python benchmarks/ridge.py                      (n 3,000, p 1,024, 20,000 targets: some ten minutes on one core)
+    python benchmarks/ridge.py --device cuda --n 9000 --p 3072 --targets 90000       (beside himalaya's CUDA back end)
 """
 
 from __future__ import annotations
@@ -69,19 +70,17 @@ def field_ridge(X: np.ndarray, Y: np.ndarray, alphas: np.ndarray, splits: Splits
     return scores, weights
 
 
-def himalaya(X: np.ndarray, Y: np.ndarray, alphas: np.ndarray, splits: Splits) -> None:
-    """himalaya's solver with the same splits, penalties and score, on its torch back end, float32."""
+def himalaya(X: np.ndarray, Y: np.ndarray, alphas: np.ndarray, splits: Splits, device: str) -> None:
+    """himalaya's solver with the same splits, penalties and score, on its torch back ends, float32."""
     from himalaya.backend import set_backend
     from himalaya.ridge import solve_ridge_cv_svd
     from himalaya.scoring import correlation_score
 
-    set_backend("torch")
+    set_backend("torch_cuda" if device == "cuda" else "torch")
     import torch
 
-    solve_ridge_cv_svd(
-        torch.from_numpy(X), torch.from_numpy(Y), alphas=alphas**2, cv=splits, score_func=correlation_score,
-        n_targets_batch=2000,
-    )  # fmt: skip
+    there = (torch.from_numpy(a).to(device) for a in (X, Y))
+    solve_ridge_cv_svd(*there, alphas=alphas**2, cv=splits, score_func=correlation_score, n_targets_batch=2000)
 
 
 def scikit_learn(X: np.ndarray, Y: np.ndarray, alphas: np.ndarray, splits: Splits) -> None:
@@ -91,7 +90,25 @@ def scikit_learn(X: np.ndarray, Y: np.ndarray, alphas: np.ndarray, splits: Split
     Theirs(alphas=alphas**2, alpha_per_target=True, fit_intercept=False).fit(X, Y)
 
 
-def check(X: np.ndarray, Y: np.ndarray, splits: Splits) -> dict[str, float]:
+def decompositions(p: int) -> dict[str, float]:
+    """Seconds of one eigendecomposition of a (p, p) Gram matrix in float64, on the host and on the GPU."""
+    import torch
+
+    gram = np.cov(np.random.default_rng(0).standard_normal((p, 2 * p)))
+    there = torch.from_numpy(gram).cuda()
+    torch.linalg.eigh(there[:64, :64])
+    torch.cuda.synchronize()
+    seconds = {}
+    for name, run in (("host", lambda: np.linalg.eigh(gram)), ("GPU", lambda: torch.linalg.eigh(there))):
+        started = time.perf_counter()
+        run()
+        torch.cuda.synchronize()
+        seconds[name] = time.perf_counter() - started
+        print(f"eigendecomposition of {p} x {p} on the {name}: {seconds[name]:.2f} s", flush=True)
+    return seconds
+
+
+def check(X: np.ndarray, Y: np.ndarray, splits: Splits, device: str) -> dict[str, float]:
     """Largest differences from the field's method on 300 targets, in both precisions."""
     some = Y[:, :300]
     scores, weights = field_ridge(X, some, ALPHAS, splits)
@@ -100,7 +117,7 @@ def check(X: np.ndarray, Y: np.ndarray, splits: Splits) -> dict[str, float]:
     errors = {}
     for name, dtype, limit in (("float32", np.float32, 2e-6), ("float64", np.float64, 1e-8)):
         wide = np.tile(some.astype(dtype), (1, 10))  # enough targets for the sweep to pay
-        ours = RidgeCV(ALPHAS, cv=splits).fit(X.astype(dtype), wide)
+        ours = RidgeCV(ALPHAS, cv=splits, device=device).fit(X.astype(dtype), wide)
         found = ours.cv_scores_[:, :300]
         errors[f"{name}: scores"] = float(np.abs(found - scores).max())
         regret = scores.max(axis=0) - scores[np.argmax(found, axis=0), np.arange(300)]
@@ -117,6 +134,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=3000)
     parser.add_argument("--p", type=int, default=1024)
     parser.add_argument("--targets", type=int, default=20_000)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer-rounds", type=int, default=1)
@@ -127,19 +145,26 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads):
         X, Y, splits = problem(options.n, options.p, options.targets)
-        errors = check(X, Y, splits)
+        errors = check(X, Y, splits, options.device)
         for name, value in errors.items():
             print(f"{name} differ by at most {value:.1e}")
         before = peak_memory()
+
+        def ours(alphas: np.ndarray) -> RidgeCV:
+            return RidgeCV(alphas, cv=splits, device=options.device)
+
         more = np.logspace(1, 4, 40)
         methods: dict[str, tuple[int, Callable[[], Any]]] = {
-            "ours": (options.rounds, lambda: RidgeCV(ALPHAS, cv=splits).fit(X, Y)),
-            "ours, 40 alphas": (options.rounds, lambda: RidgeCV(more, cv=splits).fit(X, Y)),
-            "ours, float64": (1, lambda: RidgeCV(ALPHAS, cv=splits).fit(X.astype(np.float64), Y.astype(np.float64))),
-            "field's bootstrap ridge": (options.peer_rounds, lambda: field_ridge(X, Y, ALPHAS, splits)),
-            "himalaya": (options.peer_rounds, lambda: himalaya(X, Y, ALPHAS, splits)),
-            "scikit-learn": (options.peer_rounds, lambda: scikit_learn(X, Y, ALPHAS, splits)),
+            "ours": (options.rounds, lambda: ours(ALPHAS).fit(X, Y)),
+            "ours, 40 alphas": (options.rounds, lambda: ours(more).fit(X, Y)),
+            "ours, float64": (1, lambda: ours(ALPHAS).fit(X.astype(np.float64), Y.astype(np.float64))),
+            "himalaya": (options.peer_rounds, lambda: himalaya(X, Y, ALPHAS, splits, options.device)),
         }
+        if options.device == "cpu":
+            methods |= {
+                "field's bootstrap ridge": (options.peer_rounds, lambda: field_ridge(X, Y, ALPHAS, splits)),
+                "scikit-learn": (options.peer_rounds, lambda: scikit_learn(X, Y, ALPHAS, splits)),
+            }
         seconds: dict[str, list[float]] = {name: [] for name in methods}
         memory = 0
         for turn in range(max(rounds for rounds, _ in methods.values())):
@@ -151,13 +176,25 @@ def main() -> None:
                     if name == "ours" and turn == 0:
                         memory = peak_memory() - before
                     print(f"{name}: {seconds[name][-1]:.2f} s", flush=True)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    medians = {name: statistics.median(times) for name, times in seconds.items() if times}
     ratios = {name: value / medians["ours"] for name, value in medians.items()}
     for name, ratio in ratios.items():
         print(f"{name:25} {medians[name]:8.2f} s   {ratio:6.2f} times ours")
     size = {"n": options.n, "p": options.p, "n_targets": options.targets, "threads": options.threads}
-    result = {"size": size, "errors": errors, "seconds": seconds, "medians": medians, "times_ours": ratios}
-    write_json(options.out, result | {"peak_beyond_inputs_gib": round(memory / 2**30, 2), "provenance": provenance()})
+    eigh = decompositions(options.p) if options.device == "cuda" else {}
+    device = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
+    result = {
+        "device": device,
+        "size": size,
+        "errors": errors,
+        "eigh_seconds": eigh,
+        "seconds": seconds,
+        "medians": medians,
+        "times_ours": ratios,
+        "peak_beyond_inputs_gib": round(memory / 2**30, 2),
+        "provenance": provenance(),
+    }
+    write_json(options.out, result)
 
 
 if __name__ == "__main__":

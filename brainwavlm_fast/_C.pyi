@@ -46,5 +46,6 @@ def ridge_moments(
     variance: Any,
     scale: Any,
     num_threads: int,
+    stream: int,
 ) -> None: ...
 def build_info() -> dict[str, Any]: ...

@@ -163,7 +163,7 @@ def ridge_moments(
         raise ValueError(f"shrink: expected a matrix (n_penalties, rank), got shape {d.shape}.")
     shifts, diagonals = (np.ascontiguousarray(x, dtype=np.float64).reshape(1, -1) for x in (shift, diagonal))
     covariance, variance, scale = (np.empty((len(d), b.shape[1])) for _ in range(3))
-    _C.ridge_moments(a, b, e, mb, d, shifts, diagonals, covariance, variance, scale, num_threads)
+    _C.ridge_moments(a, b, e, mb, d, shifts, diagonals, covariance, variance, scale, num_threads, 0)
     return covariance, variance, scale
 
 
@@ -240,6 +240,6 @@ def _matrices(**arrays: ArrayLike) -> list[Array]:
 
 
 def _row_major(x: Array) -> Array:
-    """The matrix with contiguous columns, copied only if it is not so already. Its rows may overlap: it is only read."""
+    """The matrix with contiguous columns, copied only if it is not so already; rows may overlap."""
     fits = (x.shape[1] <= 1 or x.strides[1] == x.itemsize) and x.strides[0] % x.itemsize == 0
     return x if fits else np.ascontiguousarray(x)

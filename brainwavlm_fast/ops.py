@@ -80,6 +80,29 @@ def delay_stack(
     return _delay_stack(wide, chosen, onsets, history, rows, zscore, eps, num_threads)[0].to(x.dtype)
 
 
+def ridge_moments(
+    a: Tensor,
+    b: Tensor,
+    e: Tensor,
+    mb: Tensor,
+    shrink: Tensor,
+    shift: Tensor,
+    diagonal: Tensor,
+    *,
+    num_threads: int = 0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Moments of held-out ridge predictions, float64 (n_penalties, n_targets) each; see :mod:`.kernels`. No gradient.
+
+    ``shrink``, ``shift`` and ``diagonal`` are float64, on the device of the others.
+    """
+    a, b, e, mb = (_rows(x) for x in _pair(a=a, b=b, e=e, mb=mb))
+    d = shrink.contiguous()
+    covariance, variance, scale = (d.new_empty((len(d), b.shape[1])) for _ in range(3))
+    arrays = (a, b, e, mb, d, shift.contiguous()[None], diagonal.contiguous()[None], covariance, variance, scale)
+    _C.ridge_moments(*(_face(x) for x in arrays), num_threads, _stream(a))
+    return covariance, variance, scale
+
+
 @torch.library.custom_op("brainwavlm_fast::correlation", mutates_args=())
 def _correlation(x: Tensor, y: Tensor, weights: Tensor | None, axis: int, num_threads: int) -> Tensor:
     x, y, w = _rows(x), _rows(y), _row(weights) if axis == 1 else None

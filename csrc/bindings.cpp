@@ -105,18 +105,18 @@ void delay_stack_backward(const py::object& pg, const Whole& delays, const Whole
 void ridge_moments(const py::object& pa, const py::object& pb, const py::object& pe, const py::object& pmb,
                    const py::object& pshrink, const py::object& pshift, const py::object& pdiagonal,
                    const py::object& pcovariance, const py::object& pvariance, const py::object& pscale,
-                   int num_threads) {
+                   int num_threads, std::uintptr_t stream) {
     const View b = view_of("b", pb), a = view_of("a", pa), e = view_of("e", pe), mb = view_of("mb", pmb);
     for (const auto& [name, v] :
          {std::pair<const char*, const View*>{"a", &a}, {"b", &b}, {"e", &e}, {"mb", &mb}})
         require_same(name, *v, b, b.rows, b.cols);
-    require(!b.on_gpu, "ridge_moments: arrays must lie in host memory");
     const View shrink = view_of("shrink", pshrink), shift = view_of("shift", pshift),
                diagonal = view_of("diagonal", pdiagonal);
     const View covariance = view_of("covariance", pcovariance, true),
                variance = view_of("variance", pvariance, true), scale = view_of("scale", pscale, true);
     const int64_t n = shrink.rows;
     require(shrink.dtype == DType::f64, "shrink: expected float64");
+    require(shrink.on_gpu == b.on_gpu, "shrink: lies on another device than the other arrays");
     require_same("shrink", shrink, shrink, n, b.rows);
     require(n <= 1 || shrink.row_stride == b.rows, "shrink: must be contiguous");
     require_same("shift", shift, shrink, 1, n);
@@ -126,7 +126,8 @@ void ridge_moments(const py::object& pa, const py::object& pb, const py::object&
     require_same("scale", scale, shrink, n, b.cols);
     const RidgeBasis basis{shrink.as<double>(), shift.as<double>(), diagonal.as<double>(), n};
     py::gil_scoped_release release;
-    cpu::ridge_moments(a, b, e, mb, basis, covariance, variance, scale, Launch{num_threads, 0});
+    (b.on_gpu ? cuda::ridge_moments : cpu::ridge_moments)(a, b, e, mb, basis, covariance, variance, scale,
+                                                          Launch{num_threads, stream});
 }
 
 py::dict build_info() {
@@ -161,6 +162,6 @@ PYBIND11_MODULE(_C, m) {
           py::arg("num_threads"), py::arg("stream"));
     m.def("ridge_moments", &ridge_moments, py::arg("a"), py::arg("b"), py::arg("e"), py::arg("mb"),
           py::arg("shrink"), py::arg("shift"), py::arg("diagonal"), py::arg("covariance"),
-          py::arg("variance"), py::arg("scale"), py::arg("num_threads"));
+          py::arg("variance"), py::arg("scale"), py::arg("num_threads"), py::arg("stream"));
     m.def("build_info", &build_info);
 }

@@ -24,7 +24,7 @@ struct Delays {
     int64_t history = 0;
 };
 
-// A training Gram matrix's eigenbasis for the ridge sweep, all double, host memory.
+// A training Gram matrix's eigenbasis for the ridge sweep, all double, in the memory of the other arrays.
 struct RidgeBasis {
     const double* shrink = nullptr;    // (n_penalties, rank): 1 / (eigenvalue + penalty)
     const double* shift = nullptr;     // (n_penalties,): near the bulk of shrink, against cancellation
@@ -52,7 +52,6 @@ void delay_stack_backward(const View& g_out, const Delays&, const View& gx, cons
 //   covariance = sum_k d_ik a_kt b_kt
 //   variance   = sum_k d_ik^2 b_kt mb_kt + 2 sum_k (d_ik - shift_i) b_kt e_kt
 //   scale      = sum_k d_ik^2 b_kt^2 diagonal_k
-// On the CPU only, for now.
 void ridge_moments(const View& a, const View& b, const View& e, const View& mb, const RidgeBasis&,
                    const View& covariance, const View& variance, const View& scale, const Launch&);
 int max_threads();
@@ -73,6 +72,8 @@ void delay_stack(const View& x, const Delays&, const View& out, const View& mome
                  const Launch&);
 void delay_stack_backward(const View& g_out, const Delays&, const View& gx, const View& x,
                           const View& moments, const Launch&);
+void ridge_moments(const View& a, const View& b, const View& e, const View& mb, const RidgeBasis&,
+                   const View& covariance, const View& variance, const View& scale, const Launch&);
 }  // namespace cuda
 
 }  // namespace bwlm

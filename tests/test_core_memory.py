@@ -16,7 +16,6 @@ PROGRAM = """
 import sys
 import numpy as np
 from brainwavlm_fast import RidgeCV, kernels
-from brainwavlm_fast.evaluation.ridge_plan import _TILE_BYTES
 core = kernels._C
 def highest():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) << 10
@@ -35,7 +34,7 @@ calls = {
     "weighted": lambda: core.correlation(x, y, 1, w, r1, None, -1.0, gx, 1, 0),
     "delays": lambda: core.delay_stack(tall, [1, 2, 3, 4], [0, 4000], 0, wide, moments, 1e-5, 1, 0),
     "delays backward": lambda: core.delay_stack_backward(wide, [1, 2, 3, 4], [0, 4000], 0, back, tall, moments, 1, 0),
-    "ridge moments": lambda: core.ridge_moments(x, y, gx, gx, d, shift, diagonal, *sums, 1),
+    "ridge moments": lambda: core.ridge_moments(x, y, gx, gx, d, shift, diagonal, *sums, 1, 0),
     "transposed": lambda: kernels.correlation(x.T, y.T, axis=0),
     "ridge": lambda: RidgeCV(cv=3).fit(X, Y),
     "control": lambda: np.ones(4 << 20, np.float32),

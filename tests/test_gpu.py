@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers.tiny import randomise_lora, save_tiny
 
-from brainwavlm_fast import ops, reference
+from brainwavlm_fast import RidgeCV, ops, reference
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.model import BrainWavLM, Story
 from brainwavlm_fast.training.losses import training_loss
@@ -124,6 +124,32 @@ def test_history_is_seen_and_not_returned(history, n_trs, onsets):
     expected = reference.delay_stack(z, [1, 4, -2], run_onsets=onsets, history=history, n_trs=n_trs)
     np.testing.assert_allclose(stack(x).detach().cpu(), expected, atol=1e-10)
     assert torch.autograd.gradcheck(stack, (x,))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rank", "n_targets", "n_penalties"), [(1, 1, 1), (127, 129, 8), (300, 1000, 17)])
+def test_ridge_moments_are_their_definition(rank, n_targets, n_penalties, dtype):
+    matrices = [torch.randn(rank, n_targets, device="cuda", dtype=dtype) for _ in range(4)]
+    shrink = torch.rand(n_penalties, rank, device="cuda", dtype=torch.float64)
+    shift, diagonal = shrink.mean(dim=1), shrink[0]
+    found = ops.ridge_moments(*matrices, shrink, shift, diagonal)
+    wanted = reference.ridge_moments(*(a.cpu().numpy() for a in (*matrices, shrink, shift, diagonal)))
+    for f, w in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(f.cpu(), w, rtol=0, atol=1e-10 * rank)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 2e-6), (np.float64, 1e-10)])
+def test_ridge_is_the_hosts(dtype, bound):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((600, 80)).astype(dtype)
+    Y = (X @ rng.standard_normal((80, 3000)) * 0.1 + rng.standard_normal((600, 3000))).astype(dtype)
+    Y[:, 7] = np.nan
+    host = RidgeCV(cv=3).fit(X, Y)
+    for there in (RidgeCV(cv=3, device="cuda").fit(X, Y), RidgeCV(cv=3).fit(X, torch.from_numpy(Y).cuda())):
+        np.testing.assert_allclose(there.cv_scores_, host.cv_scores_, rtol=0, atol=bound)
+        same = there.alphas_ == host.alphas_
+        assert same.mean() > 0.99
+        np.testing.assert_allclose(there.coef_[same], host.coef_[same], rtol=0, atol=1e2 * bound)
 
 
 @pytest.mark.parametrize("axis", [0, 1])

@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..data import Split
 from ..errors import ConfigError, DataError
-from ..kernels import correlation, delay_stack
+from ..kernels import delay_stack
 from ..progress import Progress
 from .ridge import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
+from .ridge_arrays import Arrays, arrays_on
 from .ridge_plan import RidgePlan
 from .splits import ChunkBootstrap, resolve_splits
 from .splits import Split as RowSplit
@@ -108,6 +109,7 @@ def encode(
     alphas: ArrayLike | None = None,
     keep_predictions: bool = False,
     memory_gb: float = 4.0,
+    device: str = "cpu",
     progress: Progress | None = None,
     label: str = "ridge",
 ) -> Encoding:
@@ -124,6 +126,7 @@ def encode(
         With the same ``ridge`` as there, equal features then give equal weights to the last bit.
     keep_predictions : keep the predicted responses to the test stories, for significance.
     memory_gb : responses are read in stretches of voxels of about this size.
+    device : where products with the responses are made, as torch names it.
 
     Raises
     ------
@@ -136,7 +139,9 @@ def encode(
     X = np.concatenate([designs[name] for name in split.train])
     lengths = [len(designs[name]) for name in split.train]
     # The splits even where alphas are given: the same sums in the same order give the same weights to the last bit.
-    plan = RidgePlan(X, bootstrap_rows(ridge, lengths), n_targets=responses.n_voxels)
+    arrays = arrays_on(device)
+    plan = RidgePlan(X, bootstrap_rows(ridge, lengths), n_targets=responses.n_voxels, arrays=arrays)
+    placed = {name: arrays.hold(designs[name], X.dtype) for name in (*split.validation, *split.test)}
     grid = check_alphas(ridge.alphas)
 
     n = responses.n_voxels
@@ -158,7 +163,7 @@ def encode(
                 tile = slice(start, min(start + _VOXELS_AT_ONCE, here.stop))
                 part = {name: Y[:, tile.start - first : tile.stop - first] for name, Y in measured.items()}
                 given = None if alphas is None else np.asarray(alphas, dtype=np.float64)[tile]
-                _encode_tile(plan, designs, part, split, tile, given, grid, ridge.penalty, out)
+                _encode_tile(plan, placed, part, split, tile, given, grid, ridge.penalty, arrays, out)
                 advance(tile.stop - tile.start)
     if out.excluded.all():
         raise DataError(f"every one of the {n} voxels holds NaN or a constant in some story; nothing can be fitted.")
@@ -192,13 +197,14 @@ def delayed(features: NDArray[Any], delays: Sequence[int], *, story: str = "") -
 
 def _encode_tile(
     plan: RidgePlan,
-    designs: Mapping[str, NDArray[Any]],
+    placed: Mapping[str, Any],
     measured: Mapping[str, NDArray[Any]],
     split: Split,
     tile: slice,
     given: NDArray[np.float64] | None,
     grid: NDArray[np.float64],
     convention: str,
+    arrays: Arrays,
     out: Encoding,
 ) -> None:
     usable = np.ones(tile.stop - tile.start, dtype=bool)
@@ -220,10 +226,10 @@ def _encode_tile(
     out.alphas[voxels], out.excluded[voxels] = chosen, False
     for scores_of in (out.validation, out.test):
         for name, r in scores_of.items():
-            predicted = designs[name] @ coef
-            r[voxels] = correlation(predicted, measured[name][:, usable], axis=0)
+            predicted = placed[name] @ coef
+            r[voxels] = arrays.correlation(predicted, arrays.hold(measured[name][:, usable], plan.dtype))
             if out.predictions is not None and name in out.predictions:
-                out.predictions[name][:, voxels] = predicted
+                out.predictions[name][:, voxels] = arrays.to_host(predicted)
 
 
 def _zscore(Y: NDArray[Any]) -> NDArray[Any]:

@@ -6,10 +6,12 @@ import warnings
 from typing import Any, Literal, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
+from .ridge_arrays import HostArrays, arrays_on
 from .ridge_plan import RidgePlan, Scores, score_targets
 from .splits import resolve_splits
 
@@ -34,7 +36,10 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     scoring : ``"correlation"`` (a constant scores 0) or ``"r2"``.
     fit_intercept : centre features and targets over the rows that train.
     alpha_per_target : True chooses an alpha for each target, False one for all (best mean score).
-    n_targets_batch : targets worked on at once; None: as many as 192 MiB of temporaries allow.
+    n_targets_batch : targets worked on at once; None: as many as 192 MiB of temporaries allow (4 GiB on a GPU).
+    device : where products with the targets are made, as torch names it. None: where ``y`` lies, the host unless it
+        is a CUDA tensor. With ``"cuda"`` targets in host memory travel a batch at a time, so neither they nor the
+        weights need fit the GPU. Decompositions are made on the host; results always are NumPy arrays.
 
     Attributes
     ----------
@@ -67,6 +72,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         fit_intercept: bool = False,
         alpha_per_target: bool = True,
         n_targets_batch: int | None = None,
+        device: str | None = None,
     ) -> None:
         self.alphas = alphas
         self.penalty = penalty
@@ -75,6 +81,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.fit_intercept = fit_intercept
         self.alpha_per_target = alpha_per_target
         self.n_targets_batch = n_targets_batch
+        self.device = device
 
     def fit(
         self,
@@ -88,8 +95,9 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : (n_rows, n_features), float32 or float64; anything else becomes float64.
-        y : (n_rows,) or (n_rows, n_targets). A target with a NaN is left out with a warning; infinity is an error.
+        X : (n_rows, n_features), NumPy or torch, float32 or float64; anything else becomes float64.
+        y : (n_rows,) or (n_rows, n_targets), the same. A target with a NaN is left out with a warning; infinity is
+            an error.
         run_onsets : first row of each run (story), so that no held-out chunk straddles two; None: one run.
         target_alphas : (n_targets,) alphas to use as they are, without cross-validation (NaN for excluded targets).
 
@@ -97,13 +105,14 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ------
         ValueError : shapes disagree, every target holds a NaN, or a parameter is not one of its values.
         """
-        design: NDArray[Any] = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        design: NDArray[Any] = validate_data(self, _on_host(X), dtype=[np.float64, np.float32], ensure_min_samples=2)
+        device = self.device or (str(y.device) if _on_gpu(y) else "cpu")
         targets = _check_targets(y, design)
         self._one_dimensional = targets.ndim == 1
         targets = targets.reshape(len(targets), -1)
         if self.scoring not in ("correlation", "r2"):
             raise ValueError(f"scoring must be 'correlation' or 'r2', got {self.scoring!r}.")
-        self.excluded_ = np.isnan(targets).any(axis=0)
+        self.excluded_ = np.asarray(_on_host((targets != targets).any(axis=0)))  # NaN alone differs from itself
         used = np.flatnonzero(~self.excluded_)
         if not len(used):
             raise ValueError(f"y: every one of the {targets.shape[1]} target(s) holds a NaN; nothing can be fitted.")
@@ -116,11 +125,12 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             targets = targets[:, used]
         choosing = target_alphas is None
         plan = RidgePlan(
-            design.astype(np.result_type(design, targets), copy=False),
+            design.astype(np.result_type(design, _numpy_type(targets)), copy=False),
             resolve_splits(self.cv, len(design), run_onsets=run_onsets) if choosing else (),
             fit_intercept=self.fit_intercept,
             n_targets=targets.shape[1],
             scoring=self.scoring,
+            arrays=arrays_on(device),
         )
         alphas = check_alphas(self.alphas) if choosing else None
         given = None if choosing else check_target_alphas(target_alphas, self.excluded_)
@@ -136,7 +146,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
         """Predicted targets: (n_rows, n_targets), or (n_rows,) if y had one dimension. NaN for excluded targets."""
         check_is_fitted(self)
-        design: NDArray[Any] = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        design: NDArray[Any] = validate_data(self, _on_host(X), dtype=[np.float64, np.float32], reset=False)
         return design @ self.coef_.T + self.intercept_
 
     def score(self, X: ArrayLike, y: ArrayLike, *, per_target: bool = False) -> float | NDArray[np.float64]:
@@ -145,17 +155,17 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         A target is left out of the mean (NaN with ``per_target``) if it was excluded by ``fit`` or holds a NaN here.
         """
         predicted = np.asarray(self.predict(X))
-        measured = _check_targets(y, predicted)
+        measured = _check_targets(_on_host(y), predicted)
         measured, predicted = (a.reshape(len(a), -1) for a in (measured, predicted))
         if measured.shape != predicted.shape:
             raise ValueError(f"y has {measured.shape[1]} target(s), but {predicted.shape[1]} were fitted.")
         used = ~(np.isnan(measured).any(axis=0) | self.excluded_)
         scores = np.full(measured.shape[1], np.nan)
-        scores[used] = score_targets(measured[:, used], predicted[:, used], self.scoring)
+        scores[used] = score_targets(measured[:, used], predicted[:, used], self.scoring, HostArrays())
         return scores if per_target else float(scores[used].mean()) if used.any() else float("nan")
 
     def _solve(
-        self, plan: RidgePlan, targets: NDArray[Any], alphas: Scores | None, given: Scores | None
+        self, plan: RidgePlan, targets: Any, alphas: Scores | None, given: Scores | None
     ) -> tuple[Scores, Scores, NDArray[Any], NDArray[Any]]:
         """Alphas (n_targets,), mean scores (n_alphas, n_targets), weights (n_features, n_targets) and intercepts.
 
@@ -181,7 +191,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 chosen = choose_alphas(alphas, scores[:, tile], per_target=True)
             else:
                 chosen = np.asarray(given)[tile]
-            parts.append((chosen, *plan.weights(prepared, penalties(chosen, self.penalty))))
+            weights, intercept = plan.weights(prepared, penalties(chosen, self.penalty))
+            parts.append((chosen, _on_host(weights), intercept))
         chosen_of, coef, intercept = zip(*parts, strict=True)
         return np.concatenate(chosen_of), scores, np.concatenate(coef, axis=1), np.concatenate(intercept)
 
@@ -229,9 +240,29 @@ def check_target_alphas(values: ArrayLike | None, excluded: NDArray[np.bool_]) -
     return used
 
 
-def _check_targets(y: ArrayLike, X: NDArray[Any]) -> NDArray[Any]:
+def _on_gpu(array: Any) -> bool:
+    return isinstance(array, torch.Tensor) and array.is_cuda
+
+
+def _on_host(array: Any) -> Any:
+    """A torch tensor as a NumPy array; anything else as it is."""
+    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else array
+
+
+def _numpy_type(array: Any) -> np.dtype[Any]:
+    return np.dtype(str(array.dtype).removeprefix("torch."))
+
+
+def _check_targets(y: Any, X: NDArray[Any]) -> Any:
+    """Targets of one or two axes, with as many rows as X and no infinity: NumPy, or a CUDA tensor as it came."""
     if y is None:
         raise ValueError("RidgeCV requires y to be passed, but the target y is None.")
+    if _on_gpu(y):
+        y = y.detach() if y.dtype in (torch.float32, torch.float64) else y.detach().double()
+        if y.ndim not in (1, 2) or len(y) != len(X) or bool(y.isinf().any()):
+            raise ValueError(f"y: expected ({len(X)}, n_targets) without infinity, got shape {tuple(y.shape)}.")
+        return y
+    y = _on_host(y)
     targets = check_array(
         y, dtype=[np.float64, np.float32], ensure_2d=False, ensure_all_finite="allow-nan", input_name="y"
     )

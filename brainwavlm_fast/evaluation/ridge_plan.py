@@ -1,7 +1,8 @@
 """Ridge regression for many targets on one design: what does not depend on the targets is computed once.
 
 The penalty is added to the Gram matrix's diagonal: weights = (X'X + penalty I)^-1 X'Y. Gram matrices and their
-eigenvectors are float64; products with the targets keep the data's own precision.
+eigenvectors are float64 on the host; products with the targets keep the data's own precision, and are made where the
+targets lie: on the host, or on a GPU.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import correlation
+from .ridge_arrays import Arrays, HostArrays
 from .ridge_sweep import RidgeSweep
 from .splits import Split
 
 Floats = NDArray[np.floating[Any]]
 Scores = NDArray[np.float64]
-_TILE_BYTES = 192 << 20
 _MAX_GROUPED = 3  # splits whose rows are grouped by pattern: 2 ** 3 cross products at most
 
 
 @dataclass(frozen=True)
 class _Eigen:
-    """A Gram matrix's non-null eigenvalues (rank,), and eigenvectors (n_columns, rank), float64 and as the data are."""
+    """A Gram matrix's non-null eigenvalues (rank,), and eigenvectors (n_columns, rank), float64 and as the data are,
+    where the targets lie."""
 
     values: NDArray[np.float64]
     exact: NDArray[np.float64]
-    vectors: Floats
+    vectors: Any
 
 
 @dataclass
@@ -54,21 +55,21 @@ class _Fold:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Targets as a plan works on them: centred (n_rows, n_targets), and their means.
+    """Targets as a plan works on them, where they lie: centred (n_rows, n_targets), and their means (on the host).
 
     ``groups`` are cross products X'Y (n_columns, n_targets) over rows that train in the same splits, by the pattern of
     those that leave them out (bit k: split k): each split's training cross product is a sum of some.
     """
 
-    targets: Floats
+    targets: Any
     mean: Floats
-    groups: dict[int, Floats]
+    groups: dict[int, Any]
 
-    def cross(self, split: int | None = None) -> Floats:
+    def cross(self, split: int | None = None) -> Any:
         """X'Y over the rows that train in a split, or over all rows."""
         wanted = [part for bits, part in self.groups.items() if split is None or not bits >> split & 1]
-        total = wanted[0].copy()
-        for part in wanted[1:]:
+        total = wanted[0] + wanted[1] if len(wanted) > 1 else 1 * wanted[0]  # a copy: callers change it
+        for part in wanted[2:]:
             total += part
         return total
 
@@ -88,6 +89,7 @@ class RidgePlan:
         n_targets: int,
         fit_intercept: bool = False,
         scoring: str = "correlation",
+        arrays: Arrays | None = None,
     ) -> None:
         """Take a design.
 
@@ -98,14 +100,16 @@ class RidgePlan:
         n_targets : how many will come in all, in however many parts: it decides how they are scored.
         fit_intercept : centre features and targets over the rows that train.
         scoring : ``"correlation"`` or ``"r2"``.
+        arrays : where targets lie; None: on the host.
         """
+        self._arrays: Arrays = arrays or HostArrays()
         self._offset = X.mean(axis=0, dtype=np.float64).astype(X.dtype) if fit_intercept else None
         Z = X if self._offset is None else X - self._offset
         self._rotation: Floats | None = None
         if Z.shape[1] > Z.shape[0]:
             basis, triangle = np.linalg.qr(Z.T.astype(np.float64))
             self._rotation, Z = basis.astype(X.dtype), np.ascontiguousarray(triangle.T, dtype=X.dtype)
-        self._design = Z
+        self._design, self._placed = Z, self._arrays.hold(Z, Z.dtype)
         self._splits = list(splits)
         self._fit_intercept, self._scoring, self._n_targets = fit_intercept, scoring, n_targets
         self._groups = _groups(len(Z), self._splits)
@@ -113,12 +117,17 @@ class RidgePlan:
         self._folds: dict[int, _Fold] = {}
         self._whole: _Eigen | None = None
 
-    def prepare(self, Y: Floats) -> Prepared:
-        """Take targets (n_rows, n_targets) for :meth:`score` and :meth:`weights`."""
-        targets, mean = self._centred(Y)
+    def prepare(self, Y: Any) -> Prepared:
+        """Take targets (n_rows, n_targets), from wherever they are, for :meth:`score` and :meth:`weights`."""
+        targets, mean = self._centred(self._arrays.hold(Y, self._design.dtype))
         if len(self._groups) == 1:
-            return Prepared(targets, mean, {0: self._design.T @ targets})
-        return Prepared(targets, mean, {b: self._design[rows].T @ targets[rows] for b, rows in self._groups.items()})
+            return Prepared(targets, mean, {0: self._placed.T @ targets})
+        return Prepared(targets, mean, {b: self._placed[rows].T @ targets[rows] for b, rows in self._groups.items()})
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of products with the targets: the design's."""
+        return self._design.dtype
 
     @property
     def n_splits(self) -> int:
@@ -142,58 +151,60 @@ class RidgePlan:
         """Drop the decompositions of the splits."""
         self._folds.clear()
 
-    def weights(self, prepared: Prepared, penalties: NDArray[np.float64]) -> tuple[Floats, Floats]:
-        """Weights on all rows with one penalty a target: (n_features, n_targets) and intercepts (n_targets,)."""
+    def weights(self, prepared: Prepared, penalties: NDArray[np.float64]) -> tuple[Any, Floats]:
+        """Weights on all rows with one penalty a target, (n_features, n_targets) where the targets lie, and
+        intercepts (n_targets,)."""
+        arrays, dtype = self._arrays, self._design.dtype
         if self._whole is None:
-            self._whole = _eigen(self._gram, self._design.dtype)
+            self._whole = self._eigen(self._gram)
         eigen = self._whole
         self._warn_if_small(float(np.min(penalties)), eigen)
         projected = eigen.vectors.T @ prepared.cross()
-        projected /= (eigen.values[:, None] + penalties).astype(projected.dtype)
+        projected /= arrays.hold(eigen.values[:, None] + penalties, dtype)
         coef = eigen.vectors @ projected
         if self._rotation is not None:
-            coef = self._rotation @ coef
-        intercept = np.zeros(coef.shape[1], dtype=coef.dtype)
+            coef = arrays.hold(self._rotation, dtype) @ coef
+        intercept = np.zeros(coef.shape[1], dtype=dtype)
         if self._offset is not None:
-            intercept = prepared.mean - self._offset @ coef
+            intercept = prepared.mean - arrays.to_host(arrays.hold(self._offset, dtype) @ coef)
         return coef, intercept
 
     def _score_fold(self, number: int, fold: _Fold, prepared: Prepared, penalties: NDArray[np.float64]) -> Scores:
+        arrays, dtype = self._arrays, self._design.dtype
         left_out = prepared.targets[fold.left_out]
         if self.n_splits <= _MAX_GROUPED:
             cross = prepared.cross(number)
         else:
-            cross = prepared.cross() - self._design[fold.left_out].T @ left_out
+            cross = prepared.cross() - self._placed[fold.left_out].T @ left_out
         held = left_out if fold.held is fold.left_out else prepared.targets[fold.held]
         if self._fit_intercept:  # the targets sum to zero over all rows, so over the training rows to minus the rest
-            offset = -left_out.sum(axis=0, dtype=np.float64) / fold.n_train
-            cross -= (fold.n_train * fold.mean)[:, None] * offset.astype(cross.dtype)
-            held = held - offset.astype(held.dtype)
+            offset = arrays.hold(-arrays.sums(left_out) / fold.n_train, dtype)
+            cross -= arrays.hold((fold.n_train * fold.mean)[:, None], dtype) * offset
+            held = held - offset
         b = fold.eigen.vectors.T @ cross
         if not self._sweep_pays(fold, len(penalties)):
             return self._score_predictions(fold, held, b, penalties)
         if fold.sweep is None or not np.array_equal(fold.sweep.penalties, penalties):
-            fold.sweep = RidgeSweep.prepare(fold.eigen.values, fold.held_basis, penalties, b.dtype)
+            fold.sweep = RidgeSweep.prepare(fold.eigen.values, fold.held_basis, penalties, arrays, dtype)
         covariance, variance, doubtful = fold.sweep.moments(fold.sweep.held.T @ held, b)
-        mean = held.mean(axis=0, dtype=np.float64)
-        spread = _sum_squares(held - mean.astype(held.dtype))
-        constant = held.max(axis=0) == held.min(axis=0)
+        mean, spread, constant = arrays.spread(held)
         if self._scoring == "correlation":
             power = np.sqrt(np.maximum(variance, 0) * np.where(constant, 0.0, spread))
             scores = np.divide(covariance, power, out=np.zeros_like(power), where=power > 0)
         else:
-            bias = mean - (fold.sweep.shrink * fold.held_mean).astype(b.dtype) @ b
+            bias = mean - arrays.to_host(arrays.hold(fold.sweep.shrink * fold.held_mean, dtype) @ b)
             left = variance - 2 * covariance + spread + len(held) * np.square(bias)
             scores = np.where(constant, 0.0, 1.0 - left / np.where(constant, 1.0, spread))
         if doubtful.any():
             scores[:, doubtful] = self._score_predictions(fold, held[:, doubtful], b[:, doubtful], penalties)
         return scores
 
-    def _score_predictions(self, fold: _Fold, held: Floats, b: Floats, penalties: NDArray[np.float64]) -> Scores:
+    def _score_predictions(self, fold: _Fold, held: Any, b: Any, penalties: NDArray[np.float64]) -> Scores:
         """Predictions for each penalty in turn: less work where few rows are held out."""
-        basis = (fold.held_basis + fold.held_mean).astype(b.dtype)
-        shrink = (1.0 / (fold.eigen.values + penalties[:, None])).astype(b.dtype)
-        return np.stack([score_targets(held, basis @ (d[:, None] * b), self._scoring) for d in shrink])
+        arrays, dtype = self._arrays, self._design.dtype
+        basis = arrays.hold(fold.held_basis + fold.held_mean, dtype)
+        shrink = arrays.hold(1.0 / (fold.eigen.values + penalties[:, None]), dtype)
+        return np.stack([score_targets(held, basis @ (d[:, None] * b), self._scoring, arrays) for d in shrink])
 
     def _sweep_pays(self, fold: _Fold, n_penalties: int) -> bool:
         """Fewer operations than predictions for each penalty, its preparation (in float64) included."""
@@ -217,7 +228,7 @@ class RidgePlan:
         if self._fit_intercept:
             mean = -design[left_out].sum(axis=0, dtype=np.float64) / len(train)
             gram = gram - len(train) * np.outer(mean, mean)
-        eigen = _eigen(gram, design.dtype)
+        eigen = self._eigen(gram)
         small_mean = mean.astype(design.dtype)
         wide = design[held].astype(np.float64)
         held_mean = wide.mean(axis=0)
@@ -227,18 +238,25 @@ class RidgePlan:
         self._folds[number] = fold
         return fold
 
-    def _centred(self, Y: Floats) -> tuple[Floats, Floats]:
-        Y = np.ascontiguousarray(Y, dtype=self._design.dtype)
-        if not self._fit_intercept:
-            return Y, np.zeros(Y.shape[1], dtype=Y.dtype)
-        # a constant's mean may round: without this it would keep a spread of one unit in the last place
-        mean = np.where(Y.max(axis=0) == Y.min(axis=0), Y[0], Y.mean(axis=0, dtype=np.float64))
-        return (Y - mean).astype(Y.dtype), mean.astype(Y.dtype)
+    def _eigen(self, gram: NDArray[np.float64]) -> _Eigen:
+        values, vectors = np.linalg.eigh(gram)
+        real = values > max(gram.shape[0], 1) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
+        exact = np.ascontiguousarray(vectors[:, real])
+        return _Eigen(values[real], exact, self._arrays.hold(exact, self._design.dtype))
 
-    def tile_width(self, budget: int = _TILE_BYTES) -> int:
-        """Targets to work on at once so that temporaries take about ``budget`` bytes."""
+    def _centred(self, Y: Any) -> tuple[Any, Floats]:
+        dtype = self._design.dtype
+        if not self._fit_intercept:
+            return Y, np.zeros(Y.shape[1], dtype=dtype)
+        # a constant's mean may round: without this it would keep a spread of one unit in the last place
+        mean, _, constant = self._arrays.spread(Y)
+        mean = np.where(constant, self._arrays.to_host(Y[0]), mean).astype(dtype)
+        return Y - self._arrays.hold(mean, dtype), mean
+
+    def tile_width(self) -> int:
+        """Targets to work on at once so that temporaries take about as much memory as :class:`Arrays` allows."""
         n_rows, n_columns = self._design.shape
-        return max(1, budget // ((2 * n_rows + 14 * n_columns) * self._design.itemsize))
+        return max(1, self._arrays.tile_bytes // ((2 * n_rows + 14 * n_columns) * self._design.itemsize))
 
     def _warn_if_small(self, penalty: float, eigen: _Eigen) -> None:
         # products are in the data's precision: a penalty under their rounding error of the largest eigenvalue is noise
@@ -252,14 +270,13 @@ class RidgePlan:
             )
 
 
-def score_targets(measured: Floats, predicted: Floats, scoring: str) -> NDArray[np.float64]:
+def score_targets(measured: Any, predicted: Any, scoring: str, arrays: Arrays) -> NDArray[np.float64]:
     """Correlation or R2 of each column, (n_targets,); a constant on either side of a correlation, or a constant
     target of an R2, scores 0."""
     if scoring == "correlation":
-        return correlation(measured, predicted, axis=0).astype(np.float64)
-    spread = np.square(measured - measured.mean(axis=0, dtype=np.float64)).sum(axis=0, dtype=np.float64)
-    left = np.square(measured - predicted).sum(axis=0, dtype=np.float64)
-    constant = measured.max(axis=0) == measured.min(axis=0)
+        return arrays.correlation(measured, predicted)
+    _, spread, constant = arrays.spread(measured)
+    left = arrays.sums((measured - predicted) ** 2)
     return np.where(constant, 0.0, 1.0 - left / np.where(constant, 1.0, spread))
 
 
@@ -273,19 +290,6 @@ def _groups(n_rows: int, splits: Sequence[Split]) -> dict[int, NDArray[np.intp]]
     return {int(bits): np.flatnonzero(pattern == bits) for bits in np.unique(pattern)}
 
 
-def _sum_squares(values: Floats) -> NDArray[np.float64]:
-    """Sum of squares of each column, a few rows at a time in the data's own precision, together in float64."""
-    parts = (values[start : start + 128] for start in range(0, len(values), 128))
-    return np.sum([np.einsum("ij,ij->j", part, part).astype(np.float64) for part in parts], axis=0)
-
-
 def _gram(Z: Floats) -> NDArray[np.float64]:
     wide = Z.astype(np.float64, copy=False)
     return wide.T @ wide
-
-
-def _eigen(gram: NDArray[np.float64], dtype: Any) -> _Eigen:
-    values, vectors = np.linalg.eigh(gram)
-    real = values > max(gram.shape[0], 1) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
-    exact = np.ascontiguousarray(vectors[:, real])
-    return _Eigen(values[real], exact, exact.astype(dtype, copy=False))

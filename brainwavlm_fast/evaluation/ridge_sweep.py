@@ -21,11 +21,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from ..kernels import ridge_moments
+from .ridge_arrays import Arrays
 
-Floats = NDArray[np.floating[Any]]
 _CLOSE = {4: 3e-3, 8: 1e-5}  # relative distance of close eigenvalues, by the size of the type: its square is the error
 _SPARSE = 64  # close pairs a row above which a dense product is faster
 _CANCELLED = 1e-4  # of the variance's own terms: what is left below it is not to be trusted
@@ -41,22 +39,29 @@ class RidgeSweep:
     shrink : (n_penalties, rank) float64, d.
     shift : (n_penalties,) float64.
     diagonal : (rank,) float64, M's.
-    divided : (rank, rank), N in the data's type.
-    close : (rank, rank), M_close in the data's type.
-    held : (n_held, rank), the centred held-out rows in the basis, in the data's type.
+    divided : (rank, rank), N in the data's type, where the targets lie.
+    close : (rank, rank), M_close, the same.
+    held : (n_held, rank), the centred held-out rows in the basis, the same.
+    arrays : where the targets lie.
     """
 
     penalties: NDArray[np.float64]
     shrink: NDArray[np.float64]
     shift: NDArray[np.float64]
     diagonal: NDArray[np.float64]
-    divided: Floats
+    divided: Any
     close: Any
-    held: Floats
+    held: Any
+    arrays: Arrays
 
     @classmethod
     def prepare(
-        cls, eigenvalues: NDArray[np.float64], held: NDArray[np.float64], penalties: NDArray[np.float64], dtype: Any
+        cls,
+        eigenvalues: NDArray[np.float64],
+        held: NDArray[np.float64],
+        penalties: NDArray[np.float64],
+        arrays: Arrays,
+        dtype: Any,
     ) -> RidgeSweep:
         """Take the training eigenvalues (rank,) and the centred held-out rows in their basis, (n_held, rank)."""
         gram = held.T @ held
@@ -69,12 +74,19 @@ class RidgeSweep:
         near = np.abs(gap) <= _CLOSE[np.dtype(dtype).itemsize] * larger
         divided = np.divide(gram, gap, out=np.zeros_like(gram), where=~near)
         kept = np.where(near, gram, 0.0).astype(dtype)
-        close = kept if np.count_nonzero(near) > _SPARSE * len(gap) else csr_array(kept)
+        many = np.count_nonzero(near) > _SPARSE * len(gap)
         return cls(
-            penalties.copy(), shrink, shift, np.diag(gram).copy(), divided.astype(dtype), close, held.astype(dtype)
+            penalties.copy(),
+            shrink,
+            shift,
+            np.diag(gram).copy(),
+            arrays.hold(divided, dtype),
+            arrays.hold(kept, dtype) if many else arrays.sparse(kept),
+            arrays.hold(held, dtype),
+            arrays,
         )
 
-    def moments(self, a: Floats, b: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    def moments(self, a: Any, b: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
         """Covariance and variance of the held-out predictions, sums over held-out rows.
 
         Parameters
@@ -86,8 +98,8 @@ class RidgeSweep:
         covariance, variance : (n_penalties, n_targets)
         doubtful : (n_targets,) too little is left of the variance's terms; score these from their predictions.
         """
-        covariance, variance, scale = ridge_moments(
-            a, b, self.divided @ b, np.ascontiguousarray(self.close @ b), self.shrink, self.shift, self.diagonal
+        covariance, variance, scale = self.arrays.ridge_moments(
+            a, b, self.divided @ b, self.close @ b, self.shrink, self.shift, self.diagonal
         )
         doubtful: NDArray[np.bool_] = np.any((variance <= _CANCELLED * scale) & (scale > 0), axis=0)
         return covariance, variance, doubtful

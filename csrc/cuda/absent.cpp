@@ -20,5 +20,9 @@ void delay_stack(const View&, const Delays&, const View&, const View&, double, c
 void delay_stack_backward(const View&, const Delays&, const View&, const View&, const View&, const Launch&) {
     absent();
 }
+void ridge_moments(const View&, const View&, const View&, const View&, const RidgeBasis&, const View&,
+                   const View&, const View&, const Launch&) {
+    absent();
+}
 
 }  // namespace bwlm::cuda

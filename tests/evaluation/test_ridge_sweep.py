@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from brainwavlm_fast import kernels, reference
+from brainwavlm_fast.evaluation.ridge_arrays import TorchArrays
 from brainwavlm_fast.evaluation.ridge_plan import RidgePlan
 
 SPECTRA = ["flat", "power law", "steep", "repeated", "rank deficient", "wide"]
@@ -76,6 +78,24 @@ def test_with_an_intercept_the_means_are_the_training_rows(scoring):
     plan._sweep_pays = lambda *_: True
     found = plan.score(plan.prepare(Y), PENALTIES)
     np.testing.assert_allclose(found, expected(X, Y, splits, PENALTIES, scoring, centred=True), atol=1e-8)
+
+
+@pytest.mark.parametrize("scoring", ["correlation", "r2"])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("kind", ["power law", "rank deficient", "wide"])
+def test_torch_gives_numpys_numbers(kind, fit_intercept, scoring):
+    """The arrays of a GPU, on the host: the same code but for the device."""
+    X, Y, splits = problem(kind, np.float64)
+    settings = {"n_targets": 10**6, "scoring": scoring, "fit_intercept": fit_intercept}
+    Y[:, 3] = 1.5
+    for some in (splits, [*splits, splits[0]]):  # grouped cross products, and too many splits for that
+        here = RidgePlan(X, some, **settings)
+        there = RidgePlan(X, some, **settings, arrays=TorchArrays("cpu"))
+        mine, theirs = here.prepare(Y), there.prepare(torch.from_numpy(Y))
+        np.testing.assert_allclose(there.score(theirs, PENALTIES), here.score(mine, PENALTIES), rtol=0, atol=1e-9)
+        chosen = np.full(Y.shape[1], 300.0)
+        for a, b in zip(here.weights(mine, chosen), there.weights(theirs, chosen), strict=True):
+            np.testing.assert_allclose(np.asarray(b), a, rtol=0, atol=1e-10)
 
 
 def test_sweep_and_predictions_are_chosen_by_size_and_agree():
