@@ -98,8 +98,20 @@ def ridge_moments(
     a, b, e, mb = (_rows(x) for x in _pair(a=a, b=b, e=e, mb=mb))
     d = shrink.contiguous()
     covariance, variance, scale = (d.new_empty((len(d), b.shape[1])) for _ in range(3))
-    arrays = (a, b, e, mb, d, shift.contiguous()[None], diagonal.contiguous()[None], covariance, variance, scale)
-    _C.ridge_moments(*(_face(x) for x in arrays), num_threads, _stream(a))
+    _C.ridge_moments(
+        _face(a),
+        _face(b),
+        _face(e),
+        _face(mb),
+        _face(d),
+        _face(shift.contiguous()[None]),
+        _face(diagonal.contiguous()[None]),
+        _face(covariance),
+        _face(variance),
+        _face(scale),
+        num_threads,
+        _stream(a),
+    )
     return covariance, variance, scale
 
 

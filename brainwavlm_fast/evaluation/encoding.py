@@ -18,6 +18,7 @@ from ..data import Split
 from ..errors import ConfigError, DataError
 from ..kernels import delay_stack
 from ..progress import Progress
+from .designs import DelayedDesign
 from .ridge import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
 from .ridge_arrays import Arrays, arrays_on
 from .ridge_plan import RidgePlan
@@ -135,13 +136,20 @@ def encode(
     """
     ridge, progress = ridge or RidgeSettings(), progress or Progress()
     _check_split(split, features)
-    designs = {name: delayed(features[name], delays, story=name) for name in all_stories(split)}
-    X = np.concatenate([designs[name] for name in split.train])
-    lengths = [len(designs[name]) for name in split.train]
+    history = max(delays)
+    normal = {name: normalised(features[name], history, story=name) for name in all_stories(split)}
+    n_rows = {name: len(z) - history for name, z in normal.items()}
+    lengths = [n_rows[name] for name in split.train]
+    onsets = np.cumsum([0, *(len(normal[name]) for name in split.train[:-1])])
+    trained = np.concatenate([normal[name] for name in split.train])
+    X = DelayedDesign(trained, delays, run_onsets=onsets.tolist(), history=history)
     # The splits even where alphas are given: the same sums in the same order give the same weights to the last bit.
     arrays = arrays_on(device)
     plan = RidgePlan(X, bootstrap_rows(ridge, lengths), n_targets=responses.n_voxels, arrays=arrays)
-    placed = {name: arrays.hold(designs[name], X.dtype) for name in (*split.validation, *split.test)}
+    placed = {
+        name: arrays.hold(delay_stack(normal[name], delays, history=history), X.dtype)
+        for name in (*split.validation, *split.test)
+    }
     grid = check_alphas(ridge.alphas)
 
     n = responses.n_voxels
@@ -151,14 +159,13 @@ def encode(
         np.full(n, np.nan),
         np.full(n, np.nan) if alphas is None else None,
         np.ones(n, dtype=bool),
-        {s: np.full((len(designs[s]), n), np.nan, X.dtype) for s in split.test} if keep_predictions else None,
+        {s: np.full((n_rows[s], n), np.nan, X.dtype) for s in split.test} if keep_predictions else None,
     )
-    n_rows = sum(map(len, designs.values()))
-    stretch = max(1, int(memory_gb * _GIB / (8 * n_rows)))  # what is read, and a z-scored copy
+    stretch = max(1, int(memory_gb * _GIB / (8 * sum(n_rows.values()))))  # what is read, and a z-scored copy
     with progress.task(label, n) as advance:
         for first in range(0, n, stretch):
             here = slice(first, min(first + stretch, n))
-            measured = _read(responses, here, designs)
+            measured = _read(responses, here, n_rows)
             for start in range(here.start, here.stop, _VOXELS_AT_ONCE):
                 tile = slice(start, min(start + _VOXELS_AT_ONCE, here.stop))
                 part = {name: Y[:, tile.start - first : tile.stop - first] for name, Y in measured.items()}
@@ -178,13 +185,12 @@ def bootstrap_rows(ridge: RidgeSettings, lengths: Sequence[int]) -> list[RowSpli
         raise ConfigError(f"ridge on the training stories: {error}") from None
 
 
-def delayed(features: NDArray[Any], delays: Sequence[int], *, story: str = "") -> NDArray[Any]:
-    """A story's design: (n_trs, n_delays * width), from features with ``max(delays)`` rows of history.
+def normalised(features: NDArray[Any], history: int, *, story: str = "") -> NDArray[Any]:
+    """A story's features (history + n_trs, width), each z-scored over all rows given.
 
-    Each feature is z-scored over all rows given, delays are stacked, and then the history rows are dropped: the first
-    responses see true features, never zeros and never another story.
+    Delays are stacked on all of them, and only then are the history rows dropped: the first responses see true
+    features, never zeros and never another story.
     """
-    history = max(delays)
     if features.ndim != 2 or len(features) <= history:
         raise DataError(
             f"features of story '{story}' have shape {features.shape}; expected ({history} rows of history + its TRs, "
@@ -192,7 +198,7 @@ def delayed(features: NDArray[Any], delays: Sequence[int], *, story: str = "") -
         )
     if not np.isfinite(features).all():
         raise DataError(f"features of story '{story}' hold NaN or infinity; compute them again.")
-    return delay_stack(features, delays, history=history, zscore=True)
+    return delay_stack(features, [0], zscore=True)
 
 
 def _encode_tile(
@@ -237,13 +243,13 @@ def _zscore(Y: NDArray[Any]) -> NDArray[Any]:
     return ((Y - mean) / std).astype(Y.dtype)
 
 
-def _read(responses: Responses, voxels: slice, designs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _read(responses: Responses, voxels: slice, n_rows: Mapping[str, int]) -> dict[str, NDArray[Any]]:
     measured = {}
-    for name, design in designs.items():
+    for name, expected in n_rows.items():
         measured[name] = Y = responses.read(name, voxels)
-        if len(Y) != len(design):
+        if len(Y) != expected:
             raise DataError(
-                f"story '{name}': features give {len(design)} TRs, but its responses have {len(Y)} rows; "
+                f"story '{name}': features give {expected} TRs, but its responses have {len(Y)} rows; "
                 "they were made from different data."
             )
     return measured

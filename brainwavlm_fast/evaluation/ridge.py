@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
+from ..kernels import delay_stack
+from .designs import DelayedDesign, DenseDesign, Design
 from .ridge_arrays import HostArrays, arrays_on
 from .ridge_plan import RidgePlan, Scores, score_targets
 from .splits import resolve_splits
@@ -36,6 +39,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     scoring : ``"correlation"`` (a constant scores 0) or ``"r2"``.
     fit_intercept : centre features and targets over the rows that train.
     alpha_per_target : True chooses an alpha for each target, False one for all (best mean score).
+    delays : FIR delays in TRs: features are stacked at these, inside each run, as :func:`brainwavlm_fast.delay_stack`
+        does, but the stack is not made (it is with ``fit_intercept`` or fewer rows than columns). None: as they are.
     n_targets_batch : targets worked on at once; None: as many as 192 MiB of temporaries allow (4 GiB on a GPU).
     device : where products with the targets are made, as torch names it. None: where ``y`` lies, the host unless it
         is a CUDA tensor. With ``"cuda"`` targets in host memory travel a batch at a time, so neither they nor the
@@ -45,7 +50,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     ----------
     alphas_ : (n_targets,) chosen alpha; NaN for excluded targets.
     cv_scores_ : (n_alphas, n_targets) mean held-out score, in the order of ``alphas``; None if nothing was chosen.
-    coef_ : (n_targets, n_features), or (n_features,) for a one-dimensional y.
+    coef_ : (n_targets, n_features), or (n_features,) for a one-dimensional y; with delays, all features of the first
+        delay first.
     intercept_ : (n_targets,), or a number for a one-dimensional y.
     excluded_ : (n_targets,) bool: targets with a NaN. Their predictions are NaN; no other target sees them.
 
@@ -71,6 +77,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         scoring: Literal["correlation", "r2"] = "correlation",
         fit_intercept: bool = False,
         alpha_per_target: bool = True,
+        delays: Sequence[int] | None = None,
         n_targets_batch: int | None = None,
         device: str | None = None,
     ) -> None:
@@ -80,6 +87,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.scoring = scoring
         self.fit_intercept = fit_intercept
         self.alpha_per_target = alpha_per_target
+        self.delays = delays
         self.n_targets_batch = n_targets_batch
         self.device = device
 
@@ -98,7 +106,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         X : (n_rows, n_features), NumPy or torch, float32 or float64; anything else becomes float64.
         y : (n_rows,) or (n_rows, n_targets), the same. A target with a NaN is left out with a warning; infinity is
             an error.
-        run_onsets : first row of each run (story), so that no held-out chunk straddles two; None: one run.
+        run_onsets : first row of each run (story), so that no delay and no held-out chunk straddles two; None: one.
         target_alphas : (n_targets,) alphas to use as they are, without cross-validation (NaN for excluded targets).
 
         Raises
@@ -106,7 +114,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ValueError : shapes disagree, every target holds a NaN, or a parameter is not one of its values.
         """
         design: NDArray[Any] = validate_data(self, _on_host(X), dtype=[np.float64, np.float32], ensure_min_samples=2)
-        device = self.device or (str(y.device) if _on_gpu(y) else "cpu")
+        device = self.device or (str(y.device) if isinstance(y, torch.Tensor) and y.is_cuda else "cpu")
         targets = _check_targets(y, design)
         self._one_dimensional = targets.ndim == 1
         targets = targets.reshape(len(targets), -1)
@@ -125,7 +133,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             targets = targets[:, used]
         choosing = target_alphas is None
         plan = RidgePlan(
-            design.astype(np.result_type(design, _numpy_type(targets)), copy=False),
+            self._design(design.astype(np.result_type(design, _numpy_type(targets)), copy=False), run_onsets),
             resolve_splits(self.cv, len(design), run_onsets=run_onsets) if choosing else (),
             fit_intercept=self.fit_intercept,
             n_targets=targets.shape[1],
@@ -143,18 +151,25 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
         return self
 
-    def predict(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
-        """Predicted targets: (n_rows, n_targets), or (n_rows,) if y had one dimension. NaN for excluded targets."""
+    def predict(self, X: ArrayLike, *, run_onsets: ArrayLike | None = None) -> NDArray[np.floating[Any]]:
+        """Predicted targets: (n_rows, n_targets), or (n_rows,) if y had one dimension. NaN for excluded targets.
+
+        ``run_onsets`` : first row of each run of ``X``, for delays; None: one run.
+        """
         check_is_fitted(self)
         design: NDArray[Any] = validate_data(self, _on_host(X), dtype=[np.float64, np.float32], reset=False)
+        if self.delays is not None:
+            design = delay_stack(design, self.delays, run_onsets=_onsets(run_onsets))
         return design @ self.coef_.T + self.intercept_
 
-    def score(self, X: ArrayLike, y: ArrayLike, *, per_target: bool = False) -> float | NDArray[np.float64]:
+    def score(
+        self, X: ArrayLike, y: ArrayLike, *, per_target: bool = False, run_onsets: ArrayLike | None = None
+    ) -> float | NDArray[np.float64]:
         """Score of the predictions, by ``scoring``: the mean over usable targets, or each with ``per_target``.
 
         A target is left out of the mean (NaN with ``per_target``) if it was excluded by ``fit`` or holds a NaN here.
         """
-        predicted = np.asarray(self.predict(X))
+        predicted = np.asarray(self.predict(X, run_onsets=run_onsets))
         measured = _check_targets(_on_host(y), predicted)
         measured, predicted = (a.reshape(len(a), -1) for a in (measured, predicted))
         if measured.shape != predicted.shape:
@@ -163,6 +178,11 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         scores = np.full(measured.shape[1], np.nan)
         scores[used] = score_targets(measured[:, used], predicted[:, used], self.scoring, HostArrays())
         return scores if per_target else float(scores[used].mean()) if used.any() else float("nan")
+
+    def _design(self, X: NDArray[Any], run_onsets: ArrayLike | None) -> Design:
+        if self.delays is None:
+            return DenseDesign(X)
+        return DelayedDesign(X, self.delays, run_onsets=_onsets(run_onsets))
 
     def _solve(
         self, plan: RidgePlan, targets: Any, alphas: Scores | None, given: Scores | None
@@ -191,8 +211,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 chosen = choose_alphas(alphas, scores[:, tile], per_target=True)
             else:
                 chosen = np.asarray(given)[tile]
-            weights, intercept = plan.weights(prepared, penalties(chosen, self.penalty))
-            parts.append((chosen, _on_host(weights), intercept))
+            weights, offset = plan.weights(prepared, penalties(chosen, self.penalty))
+            parts.append((chosen, _on_host(weights), offset))
         chosen_of, coef, intercept = zip(*parts, strict=True)
         return np.concatenate(chosen_of), scores, np.concatenate(coef, axis=1), np.concatenate(intercept)
 
@@ -240,8 +260,8 @@ def check_target_alphas(values: ArrayLike | None, excluded: NDArray[np.bool_]) -
     return used
 
 
-def _on_gpu(array: Any) -> bool:
-    return isinstance(array, torch.Tensor) and array.is_cuda
+def _onsets(run_onsets: ArrayLike | None) -> list[int] | None:
+    return None if run_onsets is None else np.asarray(run_onsets).tolist()
 
 
 def _on_host(array: Any) -> Any:
@@ -257,7 +277,7 @@ def _check_targets(y: Any, X: NDArray[Any]) -> Any:
     """Targets of one or two axes, with as many rows as X and no infinity: NumPy, or a CUDA tensor as it came."""
     if y is None:
         raise ValueError("RidgeCV requires y to be passed, but the target y is None.")
-    if _on_gpu(y):
+    if isinstance(y, torch.Tensor) and y.is_cuda:
         y = y.detach() if y.dtype in (torch.float32, torch.float64) else y.detach().double()
         if y.ndim not in (1, 2) or len(y) != len(X) or bool(y.isinf().any()):
             raise ValueError(f"y: expected ({len(X)}, n_targets) without infinity, got shape {tuple(y.shape)}.")

@@ -42,6 +42,9 @@ class Arrays(Protocol):
     def correlation(self, x: Any, y: Any) -> Float64:
         """Correlation of each column."""
 
+    def stacked(self, parts: list[Any]) -> Any:
+        """Matrices one under the other."""
+
     def to_host(self, array: Any) -> NDArray[Any]:
         """The array in NumPy."""
 
@@ -72,6 +75,9 @@ class HostArrays:
 
     def correlation(self, x: NDArray[Any], y: NDArray[Any]) -> Float64:
         return kernels.correlation(x, y, axis=0).astype(np.float64)
+
+    def stacked(self, parts: list[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate(parts)
 
     def to_host(self, array: NDArray[Any]) -> NDArray[Any]:
         return array
@@ -111,6 +117,9 @@ class TorchArrays:
 
     def correlation(self, x: torch.Tensor, y: torch.Tensor) -> Float64:
         return self.to_host(ops.correlation(x, y, axis=0).double())
+
+    def stacked(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat(parts)
 
     def to_host(self, array: torch.Tensor) -> NDArray[Any]:
         return array.cpu().numpy()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .designs import DenseDesign, Design
 from .ridge_arrays import Arrays, HostArrays
 from .ridge_sweep import RidgeSweep
 from .splits import Split
@@ -83,7 +84,7 @@ class RidgePlan:
 
     def __init__(
         self,
-        X: Floats,
+        design: Design,
         splits: Sequence[Split] = (),
         *,
         n_targets: int,
@@ -95,7 +96,7 @@ class RidgePlan:
 
         Parameters
         ----------
-        X : (n_rows, n_features), float32 or float64.
+        design : (n_rows, n_features), float32 or float64.
         splits : (training rows, held-out rows) pairs for :meth:`score`.
         n_targets : how many will come in all, in however many parts: it decides how they are scored.
         fit_intercept : centre features and targets over the rows that train.
@@ -103,17 +104,24 @@ class RidgePlan:
         arrays : where targets lie; None: on the host.
         """
         self._arrays: Arrays = arrays or HostArrays()
-        self._offset = X.mean(axis=0, dtype=np.float64).astype(X.dtype) if fit_intercept else None
-        Z = X if self._offset is None else X - self._offset
+        self._offset: Floats | None = None
         self._rotation: Floats | None = None
-        if Z.shape[1] > Z.shape[0]:
-            basis, triangle = np.linalg.qr(Z.T.astype(np.float64))
-            self._rotation, Z = basis.astype(X.dtype), np.ascontiguousarray(triangle.T, dtype=X.dtype)
-        self._design, self._placed = Z, self._arrays.hold(Z, Z.dtype)
+        n_rows, n_columns = design.shape
+        if fit_intercept or n_columns > n_rows:
+            X = design.rows(np.arange(n_rows))
+            if fit_intercept:
+                self._offset = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+                X = X - self._offset
+            if n_columns > n_rows:
+                basis, triangle = np.linalg.qr(X.T.astype(np.float64))
+                self._rotation, X = basis.astype(X.dtype), np.ascontiguousarray(triangle.T, dtype=X.dtype)
+            design = DenseDesign(X)
+        self._design = design
+        design.place(self._arrays)
         self._splits = list(splits)
         self._fit_intercept, self._scoring, self._n_targets = fit_intercept, scoring, n_targets
-        self._groups = _groups(len(Z), self._splits)
-        self._gram = _gram(Z)
+        self._groups = _groups(n_rows, self._splits)
+        self._gram = design.gram()
         self._folds: dict[int, _Fold] = {}
         self._whole: _Eigen | None = None
 
@@ -121,8 +129,9 @@ class RidgePlan:
         """Take targets (n_rows, n_targets), from wherever they are, for :meth:`score` and :meth:`weights`."""
         targets, mean = self._centred(self._arrays.hold(Y, self._design.dtype))
         if len(self._groups) == 1:
-            return Prepared(targets, mean, {0: self._placed.T @ targets})
-        return Prepared(targets, mean, {b: self._placed[rows].T @ targets[rows] for b, rows in self._groups.items()})
+            return Prepared(targets, mean, {0: self._design.cross(None, targets)})
+        crosses = {b: self._design.cross(rows, targets[rows]) for b, rows in self._groups.items()}
+        return Prepared(targets, mean, crosses)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -175,7 +184,7 @@ class RidgePlan:
         if self.n_splits <= _MAX_GROUPED:
             cross = prepared.cross(number)
         else:
-            cross = prepared.cross() - self._placed[fold.left_out].T @ left_out
+            cross = prepared.cross() - self._design.cross(fold.left_out, left_out)
         held = left_out if fold.held is fold.left_out else prepared.targets[fold.held]
         if self._fit_intercept:  # the targets sum to zero over all rows, so over the training rows to minus the rest
             offset = arrays.hold(-arrays.sums(left_out) / fold.n_train, dtype)
@@ -217,20 +226,19 @@ class RidgePlan:
             return self._folds[number]
         train, held = self._splits[number]
         design = self._design
-        trains = np.zeros(len(design), dtype=bool)
+        trains = np.zeros(design.shape[0], dtype=bool)
         trains[train] = True
         if trains.sum() != len(train):
             raise ValueError(f"cv: split {number} names a training row twice.")
         left_out = np.flatnonzero(~trains)
-        rest = _gram(design[left_out])
-        gram = self._gram - rest
+        gram = self._gram - design.gram(left_out)
         mean = np.zeros(design.shape[1])
         if self._fit_intercept:
-            mean = -design[left_out].sum(axis=0, dtype=np.float64) / len(train)
+            mean = -design.rows(left_out).sum(axis=0, dtype=np.float64) / len(train)
             gram = gram - len(train) * np.outer(mean, mean)
         eigen = self._eigen(gram)
         small_mean = mean.astype(design.dtype)
-        wide = design[held].astype(np.float64)
+        wide = design.rows(held).astype(np.float64)
         held_mean = wide.mean(axis=0)
         basis = (wide - held_mean) @ eigen.exact
         held = left_out if np.array_equal(held, left_out) else held
@@ -256,7 +264,7 @@ class RidgePlan:
     def tile_width(self) -> int:
         """Targets to work on at once so that temporaries take about as much memory as :class:`Arrays` allows."""
         n_rows, n_columns = self._design.shape
-        return max(1, self._arrays.tile_bytes // ((2 * n_rows + 14 * n_columns) * self._design.itemsize))
+        return max(1, self._arrays.tile_bytes // ((2 * n_rows + 14 * n_columns) * self.dtype.itemsize))
 
     def _warn_if_small(self, penalty: float, eigen: _Eigen) -> None:
         # products are in the data's precision: a penalty under their rounding error of the largest eigenvalue is noise
@@ -288,8 +296,3 @@ def _groups(n_rows: int, splits: Sequence[Split]) -> dict[int, NDArray[np.intp]]
         left_out[train] = False
         pattern |= left_out.astype(np.int64) << k
     return {int(bits): np.flatnonzero(pattern == bits) for bits in np.unique(pattern)}
-
-
-def _gram(Z: Floats) -> NDArray[np.float64]:
-    wide = Z.astype(np.float64, copy=False)
-    return wide.T @ wide

@@ -9,7 +9,8 @@ from story_arrays import DELAYS, LENGTHS, SPLIT, plain_design, planted
 
 from brainwavlm_fast.data import Split
 from brainwavlm_fast.errors import ConfigError, DataError
-from brainwavlm_fast.evaluation.encoding import RidgeSettings, delayed, encode
+from brainwavlm_fast.evaluation.designs import DelayedDesign
+from brainwavlm_fast.evaluation.encoding import RidgeSettings, encode, normalised
 from brainwavlm_fast.evaluation.ridge import FIELD_ALPHAS
 
 RIDGE = RidgeSettings(chunk_length=20, gap=2, seed=5)
@@ -48,8 +49,10 @@ def test_shifting_the_held_out_responses_loses_the_score() -> None:
 
 def test_trap_8_delays_see_true_history_and_no_other_story() -> None:
     features, responses = planted()
-    np.testing.assert_allclose(delayed(features["a"], DELAYS), plain_design(features["a"], 130), atol=1e-12)
-    first = delayed(features["a"], DELAYS)[0].reshape(4, 6)
+    normal = normalised(features["a"], 4)
+    design = DelayedDesign(normal, DELAYS, history=4).rows(np.arange(130))
+    np.testing.assert_allclose(design, plain_design(features["a"], 130), atol=1e-12)
+    first = design[0].reshape(4, 6)
     z = zscored(features["a"])
     np.testing.assert_allclose(first, z[[3, 2, 1, 0]], atol=1e-4)  # delay 1 is the last row of history
     before = encode(features, responses, split=SPLIT, ridge=RIDGE)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from brainwavlm_fast import kernels, reference
+from brainwavlm_fast.evaluation.designs import DenseDesign
 from brainwavlm_fast.evaluation.ridge_arrays import TorchArrays
 from brainwavlm_fast.evaluation.ridge_plan import RidgePlan
 
@@ -59,7 +60,7 @@ def test_scores_are_those_of_one_solve_a_penalty(kind, dtype, tolerance, scoring
     X, Y, splits = problem(kind, dtype)
     if kind == "steep":  # the smallest penalty is 1e-5 of the largest eigenvalue: float32 resolves less there
         tolerance *= 5
-    plan = RidgePlan(X, splits, n_targets=10**6, scoring=scoring)
+    plan = RidgePlan(DenseDesign(X), splits, n_targets=10**6, scoring=scoring)
     assert plan._sweep_pays(plan._fold(0), len(PENALTIES)) or kind == "wide"
     plan._sweep_pays = lambda *_: True
     found = plan.score(plan.prepare(Y), PENALTIES)
@@ -74,7 +75,7 @@ def test_scores_are_those_of_one_solve_a_penalty(kind, dtype, tolerance, scoring
 def test_with_an_intercept_the_means_are_the_training_rows(scoring):
     X, Y, splits = problem("power law", np.float64)
     X, Y = X + 5, Y - 3
-    plan = RidgePlan(X, splits, n_targets=10**6, scoring=scoring, fit_intercept=True)
+    plan = RidgePlan(DenseDesign(X), splits, n_targets=10**6, scoring=scoring, fit_intercept=True)
     plan._sweep_pays = lambda *_: True
     found = plan.score(plan.prepare(Y), PENALTIES)
     np.testing.assert_allclose(found, expected(X, Y, splits, PENALTIES, scoring, centred=True), atol=1e-8)
@@ -89,8 +90,8 @@ def test_torch_gives_numpys_numbers(kind, fit_intercept, scoring):
     settings = {"n_targets": 10**6, "scoring": scoring, "fit_intercept": fit_intercept}
     Y[:, 3] = 1.5
     for some in (splits, [*splits, splits[0]]):  # grouped cross products, and too many splits for that
-        here = RidgePlan(X, some, **settings)
-        there = RidgePlan(X, some, **settings, arrays=TorchArrays("cpu"))
+        here = RidgePlan(DenseDesign(X), some, **settings)
+        there = RidgePlan(DenseDesign(X), some, **settings, arrays=TorchArrays("cpu"))
         mine, theirs = here.prepare(Y), there.prepare(torch.from_numpy(Y))
         np.testing.assert_allclose(there.score(theirs, PENALTIES), here.score(mine, PENALTIES), rtol=0, atol=1e-9)
         chosen = np.full(Y.shape[1], 300.0)
@@ -100,7 +101,7 @@ def test_torch_gives_numpys_numbers(kind, fit_intercept, scoring):
 
 def test_sweep_and_predictions_are_chosen_by_size_and_agree():
     X, Y, splits = problem("power law", np.float64)
-    few, many = (RidgePlan(X, splits, n_targets=n) for n in (1, 10**6))
+    few, many = (RidgePlan(DenseDesign(X), splits, n_targets=n) for n in (1, 10**6))
     assert not few._sweep_pays(few._fold(0), 10)
     np.testing.assert_allclose(
         few.score(few.prepare(Y), PENALTIES), many.score(many.prepare(Y), PENALTIES), rtol=0, atol=1e-9
@@ -110,7 +111,7 @@ def test_sweep_and_predictions_are_chosen_by_size_and_agree():
 @pytest.mark.parametrize("value", [0.0, 7.0])
 def test_a_constant_target_scores_zero_and_disturbs_no_other(value):
     X, Y, splits = problem("power law", np.float32)
-    plan = RidgePlan(X, splits, n_targets=10**6)
+    plan = RidgePlan(DenseDesign(X), splits, n_targets=10**6)
     clean = plan.score(plan.prepare(Y), PENALTIES)
     Y[:, 4] = value
     found = plan.score(plan.prepare(Y), PENALTIES)
@@ -124,7 +125,7 @@ def test_a_prediction_that_barely_varies_is_scored_from_itself():
     X, Y, splits = problem("power law", np.float32)
     held = splits[0][1]
     X[held] = X[held[0]] + 1e-5 * np.random.default_rng(2).standard_normal((len(held), X.shape[1]))
-    plan = RidgePlan(X, splits[:1], n_targets=10**6)
+    plan = RidgePlan(DenseDesign(X), splits[:1], n_targets=10**6)
     found = plan.score(plan.prepare(Y), PENALTIES)
     assert np.abs(found).max() <= 1
     assert np.isfinite(found).all()
