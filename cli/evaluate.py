@@ -10,7 +10,7 @@ import typer
 
 from brainwavlm_fast.errors import ConfigError
 
-from .output import DataOption, JsonOption, command, print_json, print_table, progress
+from .output import DataOption, JsonOption, alpha_grid, command, print_json, print_table, progress, whole_numbers
 
 _ROWS = (("all", "whole cortex"), ("ac", "auditory cortex (AC)"), ("nonac", "rest (all but AC)"))
 _MORE_ROWS = (("lh", "left hemisphere"), ("rh", "right hemisphere"))
@@ -61,13 +61,13 @@ def evaluate(
         raise ConfigError(f"--memory-gb is {memory_gb}; it must be positive.")
     ridge = RidgeSettings(chunk_length=chunk, n_splits=splits, gap=gap, seed=seed)
     if alphas is not None:
-        ridge = replace(ridge, alphas=_grid(alphas))
+        ridge = replace(ridge, alphas=alpha_grid(alphas))
     keep_freed_memory()
     summary = evaluate_run(
         run,
         data=data,
         out=out,
-        epochs=_epochs(epochs),
+        epochs=None if epochs is None else whole_numbers(epochs, "--epochs"),
         ridge=ridge,
         n_permutations=permutations,
         memory_gb=memory_gb,
@@ -114,29 +114,3 @@ def _print(summary: dict[str, Any], folder: Path) -> None:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def _epochs(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    chosen: set[int] = set()
-    try:
-        for part in text.split(","):
-            first, _, last = part.partition("-")
-            chosen |= set(range(int(first), int(last or first) + 1))
-    except ValueError:
-        raise ConfigError(f"--epochs is '{text}'; it must be like 5,10 or 1-10.") from None
-    return sorted(chosen)
-
-
-def _grid(text: str) -> tuple[float, ...]:
-    import numpy as np
-
-    try:
-        smallest, largest, count = text.split(",")
-        low, high, n = float(smallest), float(largest), int(count)
-    except ValueError:
-        raise ConfigError(f"--alphas is '{text}'; it must be three numbers, like 10,10000,10.") from None
-    if not (0 < low <= high < float("inf")) or n < 1:
-        raise ConfigError(f"--alphas is '{text}'; alphas are positive, the smallest first, and there is one or more.")
-    return tuple(float(alpha) for alpha in np.geomspace(low, high, n))

@@ -7,6 +7,7 @@ import typer
 from .check import check
 from .evaluate import evaluate
 from .info import info
+from .probe import probe
 from .simulate import simulate
 from .train import train
 from .transfer import transfer
@@ -29,8 +30,7 @@ def _root() -> None:
 app.command()(check)
 app.command()(evaluate)
 app.command()(info)
-
-
+app.command()(probe)
 app.command()(simulate)
 app.command()(train)
 app.command()(transfer)

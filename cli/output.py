@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from brainwavlm_fast.errors import BwlmError
+from brainwavlm_fast.errors import BwlmError, ConfigError
 from brainwavlm_fast.progress import Progress, TerminalProgress
 
 Result = TypeVar("Result")
@@ -77,3 +77,29 @@ def print_table(title: str, columns: list[str], rows: list[list[str]], *, to_std
     for row in rows:
         table.add_row(*row)
     Console(stderr=to_stderr, highlight=False, markup=False).print(table)
+
+
+def whole_numbers(text: str, option: str) -> list[int]:
+    """Numbers given as 5,10 or 1-10, rising; a ConfigError that names the option otherwise."""
+    chosen: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            chosen |= set(range(int(first), int(last or first) + 1))
+    except ValueError:
+        raise ConfigError(f"{option} is '{text}'; it must be like 5,10 or 1-10.") from None
+    return sorted(chosen)
+
+
+def alpha_grid(text: str) -> tuple[float, ...]:
+    """Log-spaced alphas given as smallest, largest and number."""
+    import numpy as np
+
+    try:
+        smallest, largest, count = text.split(",")
+        low, high, n = float(smallest), float(largest), int(count)
+    except ValueError:
+        raise ConfigError(f"--alphas is '{text}'; it must be three numbers, like 10,10000,10.") from None
+    if not (0 < low <= high < float("inf")) or n < 1:
+        raise ConfigError(f"--alphas is '{text}'; alphas are positive, the smallest first, and there is one or more.")
+    return tuple(float(alpha) for alpha in np.geomspace(low, high, n))

@@ -139,17 +139,22 @@ def _fingerprint(checkpoint: Path, config: ModelConfig) -> str:
     for unused in ("bottleneck", "lora_dropout", "regularisers", "negative_lobes"):  # the readout's, or training's only
         settings.pop(unused)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    if config.tune in _WEIGHTS:
-        path = checkpoint / _WEIGHTS[config.tune]
-        if not path.is_file():
-            raise CheckpointError(f"{path} is missing; the checkpoint is damaged. Remove its folder, or train again.")
-        with path.open("rb") as file:
-            weights = hashlib.file_digest(file, "sha256").hexdigest()
-        expected = _recorded_hashes(checkpoint).get(_WEIGHTS[config.tune], weights)
-        if weights != expected:
-            raise CheckpointError(f"{path} is damaged: its contents are not those that were saved.")
-        digest.update(weights.encode())
+    digest.update(encoder_digest(checkpoint, config).encode())
     return digest.hexdigest()[:16]
+
+
+def encoder_digest(checkpoint: Path, config: ModelConfig) -> str:
+    """SHA-256 of the tuned weights of a checkpoint, empty for a frozen encoder; a damaged one is a CheckpointError."""
+    if config.tune not in _WEIGHTS:
+        return ""
+    path = checkpoint / _WEIGHTS[config.tune]
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; the checkpoint is damaged. Remove its folder, or train again.")
+    with path.open("rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    if weights != _recorded_hashes(checkpoint).get(_WEIGHTS[config.tune], weights):
+        raise CheckpointError(f"{path} is damaged: its contents are not those that were saved.")
+    return weights
 
 
 def _recorded_hashes(checkpoint: Path) -> dict[str, Any]:

@@ -14,14 +14,12 @@ from ..config import ModelConfig, as_dict, from_dict
 from ..errors import CheckpointError
 from ..files import atomic_folder, provenance, read_json, write_json
 from ..progress import Progress
-from .encoder import Encoder
+from .encoder import ADAPTER, FULL, Encoder
 from .readout import Readout
-from .story import BATCH_FRAMES, Story
+from .story import Story
 from .weights import load_tensors, save_tensors, take_tensors
 
 _CONFIG = "brainwavlm.json"
-_ADAPTER = "adapter"
-_ENCODER = "encoder.safetensors"
 _READOUT = "readout.safetensors"
 
 
@@ -80,14 +78,7 @@ class BrainWavLM(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            windows, weights = story.rows(0, story.history + story.n_trs)
-            parts = np.array_split(windows, max(1, len(windows) // 256))
-            features = []
-            with (progress or Progress()).task(label, len(parts)) as advance:
-                for part in parts:
-                    features.append(story.encode(self.encoder, part, batch_frames=BATCH_FRAMES))
-                    advance()
-            return weights.to(features[0]) @ torch.cat(features)
+            return story.features(self.encoder, progress=progress, label=label)
         finally:
             self.train(was_training)
 
@@ -116,9 +107,9 @@ class BrainWavLM(nn.Module):
     def write(self, folder: Path) -> None:
         """Write the model's files into a folder that exists."""
         if self.config.tune == "lora":
-            self.encoder.save_adapter(folder / _ADAPTER)
+            self.encoder.save_adapter(folder / ADAPTER)
         elif self.config.tune == "full":
-            save_tensors(folder / _ENCODER, self.encoder.wavlm.state_dict())
+            save_tensors(folder / FULL, self.encoder.wavlm.state_dict())
         save_tensors(folder / _READOUT, self.readout.state_dict())
         write_json(
             folder / _CONFIG,
@@ -149,10 +140,7 @@ class BrainWavLM(nn.Module):
 
     def load(self, folder: Path) -> None:
         """Take the trained weights from a folder; every key must be there and fit."""
-        if self.config.tune == "lora":
-            self.encoder.load_adapter(folder / _ADAPTER)
-        elif self.config.tune == "full":
-            take_tensors(self.encoder.wavlm, load_tensors(folder / _ENCODER), where=folder / _ENCODER)
+        self.encoder.load(folder)
         take_tensors(self.readout, load_tensors(folder / _READOUT), where=folder / _READOUT)
 
 

@@ -8,6 +8,7 @@ layer is computed for the frame that is read alone.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from ..errors import ConfigError
 from .attention import layer_forward, position_bias, skip_layer
 from .pretrained import load_wavlm
 from .weights import load_tensors, take_tensors
+
+ADAPTER = "adapter"
+FULL = "encoder.safetensors"
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,10 @@ class Encoder(nn.Module):
     """The front end goes as far as hidden state 0: exact when WavLM's regularisers are off and LoRA alone is trained,
     since nothing before the first layer changes then, and a kept front end spares that work in every step."""
 
-    def __init__(self, wavlm: Any, *, layer: int, token: Token, tune: Tune, lora: LoraSettings | None) -> None:
+    def __init__(
+        self, wavlm: Any, *, layer: int, token: Token, tune: Tune, lora: LoraSettings | None, whole: bool = False
+    ) -> None:
+        """Take a WavLM; ``whole`` keeps the layers above ``layer``, pre-trained, for :meth:`layer_features`."""
         super().__init__()
         config = wavlm.config
         if layer > config.num_hidden_layers:
@@ -55,8 +62,10 @@ class Encoder(nn.Module):
         if (tune == "lora") != (lora is not None):
             raise ValueError(f"lora: settings are for tune='lora', got tune={tune!r} and lora={lora!r}.")
         # The first layer owns the position bias; it stays even if only the front end is read.
+        above = wavlm.encoder.layers[max(layer, 1) :]
         wavlm.encoder.layers = wavlm.encoder.layers[: max(layer, 1)]
         wavlm.requires_grad_(tune == "full")
+        self.above = above.requires_grad_(False) if whole else nn.ModuleList()
         self.layer = layer
         self.token: Token = token
         self.tune: Tune = tune
@@ -71,23 +80,27 @@ class Encoder(nn.Module):
         token: Token = "first",
         lora: LoraSettings | None = None,
         tune: Tune | None = None,
+        whole: bool = False,
     ) -> Encoder:
         """Load WavLM (a folder in Hugging Face format, or a name on the hub) and cut it off above ``layer``.
 
-        ``tune`` defaults to ``lora`` when settings are given and to ``frozen`` otherwise.
+        ``tune`` defaults to ``lora`` when settings are given and to ``frozen`` otherwise; ``whole`` keeps what is
+        above ``layer`` for :meth:`layer_features`.
 
         Raises
         ------
         CheckpointError : it cannot be loaded, is not a WavLM, or its keys are not all there.
         """
         tune = tune or ("lora" if lora is not None else "frozen")
-        return cls(load_wavlm(name), layer=layer, token=token, tune=tune, lora=lora)
+        return cls(load_wavlm(name), layer=layer, token=token, tune=tune, lora=lora, whole=whole)
 
     @classmethod
-    def from_config(cls, config: ModelConfig) -> Encoder:
+    def from_config(cls, config: ModelConfig, *, whole: bool = False) -> Encoder:
         """The encoder that a :class:`ModelConfig` describes."""
         lora = LoraSettings(config.lora_rank, config.lora_alpha, config.lora_dropout) if config.tune == "lora" else None
-        encoder = cls.from_pretrained(config.model, layer=config.layer, token=config.token, lora=lora, tune=config.tune)
+        encoder = cls.from_pretrained(
+            config.model, layer=config.layer, token=config.token, lora=lora, tune=config.tune, whole=whole
+        )
         encoder.fixed_embedding = config.tune != "full" and not config.regularisers
         return encoder
 
@@ -141,6 +154,34 @@ class Encoder(nn.Module):
             hidden = hidden[:, read]
         return hidden
 
+    @property
+    def n_layers(self) -> int:
+        """Transformer layers that are here."""
+        return len(self.base.encoder.layers) + len(self.above)
+
+    @torch.no_grad()
+    def layer_features(self, front: Tensor, layers: Sequence[int]) -> Tensor:
+        """Several hidden states at the frame that is read: (n_windows, len(layers), width), without a gradient.
+
+        ``layers``: hidden states wanted, rising (0 = input of the first transformer layer, k = output of layer k); no
+        layer above the last of them is computed, and that one for the frame that is read alone.
+        """
+        base, wanted, last = self.base, list(layers), layers[-1]
+        if wanted != sorted(set(wanted)) or not 0 <= wanted[0] <= last <= self.n_layers:
+            raise ValueError(f"layers: expected rising numbers from 0 to {self.n_layers}, got {wanted}.")
+        with torch.autocast(front.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+            hidden = self.first_hidden(front)
+            everything, read = slice(None), _read_slice(self.token, hidden.shape[1])
+            bias = position_bias(base.encoder.layers[0], hidden.shape[1])
+            found = [hidden[:, read].mean(dim=1)] if wanted[0] == 0 else []
+            for number, layer in enumerate([*base.encoder.layers, *self.above][:last], start=1):
+                queries = read if number == last else everything
+                stable = base.config.do_stable_layer_norm
+                hidden = layer_forward(layer, hidden, bias[:, queries], queries, stable=stable)
+                if number in wanted:
+                    found.append((hidden if number == last else hidden[:, read]).mean(dim=1))
+            return torch.stack(found, dim=1).to(front.dtype)
+
     def forward(self, waveforms: Tensor) -> Tensor:
         """(n_windows, n_samples) at 16 kHz -> (n_windows, width)."""
         return self.transformer(self.front_end(waveforms))
@@ -149,6 +190,13 @@ class Encoder(nn.Module):
         """Write LoRA as a PEFT adapter, which opens on a plain ``transformers`` WavLM."""
         self.wavlm.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+
+    def load(self, folder: Path) -> None:
+        """Take the tuned weights from a model folder; every key must be there and fit. Nothing if frozen."""
+        if self.tune == "lora":
+            self.load_adapter(folder / ADAPTER)
+        elif self.tune == "full":
+            take_tensors(self.wavlm, load_tensors(folder / FULL), where=folder / FULL)
 
     def load_adapter(self, folder: Path) -> None:
         """Take LoRA from a PEFT adapter whose keys and shapes are exactly this encoder's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..config import ModelConfig
 from ..data import response_times
 from ..errors import DataError
+from ..progress import Progress
 from .encoder import Encoder
 from .windows import WindowPlan, plan_windows
 
@@ -68,8 +69,37 @@ class Story:
         frames = sum(_n_frames(encoder, int(n)) for n in self.plan.ends - self.plan.starts)
         return 4 * frames * encoder.front_width
 
-    def encode(self, encoder: Encoder, windows: NDArray[np.int64], *, batch_frames: int | None = None) -> Tensor:
-        """Features of some windows: (len(windows), width), in their order.
+    @torch.no_grad()
+    def features(
+        self,
+        encoder: Encoder,
+        *,
+        layers: Sequence[int] | None = None,
+        progress: Progress | None = None,
+        label: str = "features",
+    ) -> Tensor:
+        """TR features of every row, from an encoder in evaluation mode: (history + n_trs, width).
+
+        With ``layers`` those hidden states: (history + n_trs, len(layers), width).
+        """
+        windows, weights = self.rows(0, self.history + self.n_trs)
+        parts = np.array_split(windows, max(1, len(windows) // 256))
+        features = []
+        with (progress or Progress()).task(label, len(parts)) as advance:
+            for part in parts:
+                features.append(self.encode(encoder, part, batch_frames=BATCH_FRAMES, layers=layers))
+                advance()
+        return torch.tensordot(weights.to(features[0]), torch.cat(features), dims=1)
+
+    def encode(
+        self,
+        encoder: Encoder,
+        windows: NDArray[np.int64],
+        *,
+        batch_frames: int | None = None,
+        layers: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Features of some windows: (len(windows), width), in their order; (.., len(layers), width) with ``layers``.
 
         Windows of one length go through the encoder together (shorter ones exist at a story's start);
         ``batch_frames`` bounds how much at once, for when no gradient is kept.
@@ -77,7 +107,7 @@ class Story:
         features: list[Tensor] = []
         order: list[NDArray[np.int64]] = []
         for group, front in self.front_ends(encoder, windows, batch_frames=batch_frames):
-            features.append(encoder.transformer(front))
+            features.append(encoder.transformer(front) if layers is None else encoder.layer_features(front, layers))
             order.append(group)
         position = {int(window): k for k, window in enumerate(np.concatenate(order))}
         return torch.cat(features)[[position[int(window)] for window in windows]]

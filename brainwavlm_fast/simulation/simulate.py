@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import soxr
-import torch
 from numpy.typing import NDArray
 
 from ..config import Tune
 from ..data import SAMPLE_RATE, TR, Dataset, load_audio, response_times
+from ..data.mel import N_MELS, log_mel
 from ..errors import BwlmError
 from ..files import atomic_folder, provenance, read_json, write_json
 from ..model import Encoder, Story, save_wavlm
@@ -25,7 +25,6 @@ from ..progress import Progress
 from .brain import DELAYS, make_anatomy, make_cortex
 from .layout import write_embeddings, write_index, write_masks, write_responses, write_sound, write_textgrid
 from .lexicon import Lexicon, make_lexicon, make_meaning
-from .mel import N_MELS, log_mel
 from .settings import MONO, OWN_TEACHER, TEST, VERSION, Settings, planted_model
 from .speech import WAV_RATE, synthesise_syllables
 from .stories import Spoken, tell_story, window_meaning
@@ -84,14 +83,14 @@ class _Making:
                 advance(note=name)
         mel = {name: mel_at_responses(audio, settings.stories[name]) for name, audio in sound.items()}
         teachers = self._teachers(root, config)
-        features = {"student": {name: story_features(student, story) for name, story in stories.items()}}
+        features = {"student": {name: story.features(student).numpy() for name, story in stories.items()}}
         anatomy = make_anatomy(settings.n_voxels, settings.n_ac)
         truths = {}
         for subject in settings.subjects:
             which = OWN_TEACHER if subject == OWN_TEACHER else "shared"
             teacher = teachers[which]
             if which not in features:
-                features[which] = {name: story_features(teacher.encoder, story) for name, story in stories.items()}
+                features[which] = {name: story.features(teacher.encoder).numpy() for name, story in stories.items()}
             latents = {name: teacher.latents(value) for name, value in features[which].items()}
             n_latents = self.lexicon.embeddings.shape[1]
             cortex = make_cortex(anatomy, n_latents, N_MELS, settings.stream(f"cortex-{subject}"))
@@ -187,14 +186,6 @@ class _Making:
             write_responses(folder / f"{name}.hf5", data, repeats)
             measured[name] = data
         return measured
-
-
-@torch.no_grad()
-def story_features(encoder: Encoder, story: Story) -> NDArray[np.float32]:
-    """TR features of a story with its history, (history + n_trs, width)."""
-    windows, weights = story.rows(0, story.history + story.n_trs)
-    parts = [story.encode(encoder, part) for part in np.array_split(windows, max(1, len(windows) // 64))]
-    return (weights.float() @ torch.cat(parts)).numpy()
 
 
 def mel_at_responses(audio: NDArray[np.float32], n_trs: int) -> NDArray[np.float64]:

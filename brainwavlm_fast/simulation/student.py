@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from transformers import WavLMConfig, WavLMModel
 
 from ..data import SAMPLE_RATE
+from ..data.mel import log_mel
 from ..progress import Progress
-from .mel import log_mel
 
 N_CLUSTERS = 40
 CROP = 2 * SAMPLE_RATE

@@ -1,25 +1,25 @@
-"""Log-mel filterbank features: what the planted auditory cortex follows, and what the student is pre-trained on."""
+"""Log-mel filterbank features: what probes of acoustics, and a planted auditory cortex, follow."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import SAMPLE_RATE
+from .audio import SAMPLE_RATE
 
 N_MELS = 24
-_WINDOW = 400  # 25 ms
+WINDOW_SAMPLES = 400  # 25 ms
 
 
 def log_mel(sound: NDArray[np.float32], *, hop: int = 320, n_mels: int = N_MELS) -> NDArray[np.float32]:
     """Log energies in mel bands: float32 (n_frames, n_mels), a frame every ``hop`` samples from the first on."""
-    n_frames = max(0, 1 + (len(sound) - _WINDOW) // hop)
-    window = np.hanning(_WINDOW).astype(np.float32)
+    n_frames = max(0, 1 + (len(sound) - WINDOW_SAMPLES) // hop)
+    window = np.hanning(WINDOW_SAMPLES).astype(np.float32)
     bank = _filterbank(n_mels)
     out = np.empty((n_frames, n_mels), np.float32)
     for first in range(0, n_frames, 2000):
         rows = np.arange(first, min(first + 2000, n_frames))
-        frames = sound[rows[:, None] * hop + np.arange(_WINDOW)]
+        frames = sound[rows[:, None] * hop + np.arange(WINDOW_SAMPLES)]
         out[rows] = np.log(np.abs(np.fft.rfft(frames * window, 512)) ** 2 @ bank + 1e-4)
     return out
 

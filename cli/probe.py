@@ -1,0 +1,109 @@
+"""``bwlm probe``: what acoustics and what meaning every layer holds, tuned against pre-trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from brainwavlm_fast.errors import ConfigError
+
+from .output import DataOption, JsonOption, alpha_grid, command, print_json, print_table, progress, whole_numbers
+
+
+@command
+def probe(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Run folders.", show_default="the newest in runs/, else the pre-trained model"),
+    ] = None,
+    layers: Annotated[str, typer.Option("--layers", help="Hidden states: all, or as 0,3,6-9.")] = "all",
+    embeddings: Annotated[
+        Path | None,
+        typer.Option("--embeddings", help="Word vectors, GloVe's text format.", show_default="a planted brain's own"),
+    ] = None,
+    target: Annotated[
+        list[Path] | None,
+        typer.Option("--target", help="HDF5 of your own: a dataset (n_trs, n_dimensions) a story. May be repeated."),
+    ] = None,
+    data: DataOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the results.", show_default="RUN/probes, or probes")
+    ] = None,
+    epoch: Annotated[
+        int | None, typer.Option("--epoch", help="Epoch.", show_default="the evaluation's best, else the last")
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", help="WavLM to probe where there is no run: a folder, or a name on the hub.")
+    ] = "microsoft/wavlm-base-plus",
+    stories: Annotated[
+        int | None, typer.Option("--stories", help="Train on the first N stories only.", show_default="all")
+    ] = None,
+    alphas: Annotated[
+        str | None,
+        typer.Option("--alphas", help="Smallest, largest and number of alphas.", show_default="10,10000,10"),
+    ] = None,
+    chunk: Annotated[int, typer.Option("--chunk", help="TRs in a chunk of the bootstrap.")] = 40,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict filterbank energies and word embeddings from every layer, and say what tuning changed.
+
+    Writes summary.json, probes.hf5, layers.png. Features are cached: a second call computes none again.
+
+    Example: `bwlm probe --layers all runs/UTS02-lh --embeddings glove.6B.300d.txt`
+    """
+    from dataclasses import replace
+
+    from brainwavlm_fast.evaluation.probe_run import probe_runs
+    from brainwavlm_fast.evaluation.probes import ProbeSettings
+    from brainwavlm_fast.memory import keep_freed_memory
+
+    for name, value, least in (("--chunk", chunk, 1), ("--seed", seed, 0), ("--stories", stories or 1, 1)):
+        if value < least:
+            raise ConfigError(f"{name} is {value}; it must be {least} or more.")
+    settings = ProbeSettings(chunk_length=chunk, seed=seed)
+    if alphas is not None:
+        settings = replace(settings, alphas=alpha_grid(alphas))
+    keep_freed_memory()
+    summary, folder = probe_runs(
+        runs or [],
+        model=model,
+        data=data,
+        out=out,
+        layers=None if layers == "all" else whole_numbers(layers, "--layers"),
+        epoch=epoch,
+        embeddings=embeddings,
+        files=target or [],
+        n_stories=stories,
+        settings=settings,
+        progress=progress(),
+    )
+    if as_json:
+        print_json(summary)
+        return
+    _print(summary, folder)
+
+
+def _print(summary: dict[str, Any], folder: Path) -> None:
+    for target in summary["targets"].values():
+        tuned = list(target["tuned"])
+        rows = []
+        for k, layer in enumerate(summary["layers"]):
+            row = [str(layer), f"{target['pretrained'][k]:.3f}", *(f"{target['tuned'][label][k]:.3f}" for label in tuned)]
+            if target["improvement"] is not None:
+                spread = "" if target["sem"] is None else f" ± {target['sem'][k]:.3f}"
+                row.append(f"{target['improvement'][k]:+.3f}{spread}")
+            rows.append(row)
+        columns = ["layer", "pre-trained", *tuned, *(["change"] if tuned else [])]
+        print_table(f"Probes: {target['title']}, mean correlation on held-out stories", columns, rows)
+    words = summary["settings"]["targets"].get("words")
+    if words and words["n_out_of_vocabulary"]:
+        typer.echo(
+            f"{words['n_out_of_vocabulary']:,} of {words['n_words']:,} words have no embedding and are left out, "
+            f"most often: {', '.join(words['most_frequent_out_of_vocabulary'])}."
+        )
+    if not words:
+        typer.echo("No word embeddings were given, so meaning was not probed; name a GloVe file with --embeddings.")
+    typer.echo(f"Results: {folder / 'summary.json'}, probes.hf5 and layers.png beside it.")
