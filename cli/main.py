@@ -6,6 +6,7 @@ import typer
 
 from .check import check
 from .evaluate import evaluate
+from .features import features
 from .info import info
 from .probe import probe
 from .simulate import simulate
@@ -29,6 +30,7 @@ def _root() -> None:
 
 app.command()(check)
 app.command()(evaluate)
+app.command()(features)
 app.command()(info)
 app.command()(probe)
 app.command()(simulate)

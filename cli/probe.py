@@ -91,7 +91,8 @@ def _print(summary: dict[str, Any], folder: Path) -> None:
         tuned = list(target["tuned"])
         rows = []
         for k, layer in enumerate(summary["layers"]):
-            row = [str(layer), f"{target['pretrained'][k]:.3f}", *(f"{target['tuned'][label][k]:.3f}" for label in tuned)]
+            scores = [target["pretrained"], *target["tuned"].values()]
+            row = [str(layer), *(f"{score[k]:.3f}" for score in scores)]
             if target["improvement"] is not None:
                 spread = "" if target["sem"] is None else f" ± {target['sem'][k]:.3f}"
                 row.append(f"{target['improvement'][k]:+.3f}{spread}")

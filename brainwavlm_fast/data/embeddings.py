@@ -47,7 +47,7 @@ def read_embeddings(path: Path | str, words: Iterable[str], *, cache: Path | Non
     """
     path, wanted = Path(path), sorted(set(words))
     if not path.is_file():
-        raise DataError(f"{path}: no such embeddings file; give a text file in GloVe's format, such as glove.6B.300d.txt.")
+        raise DataError(f"{path}: no such embeddings file; give one in GloVe's text format (glove.6B.300d.txt).")
     stat = path.stat()
     key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{' '.join(wanted)}"
     kept = (cache or default_cache().parent / "embeddings") / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"

@@ -62,8 +62,8 @@ class Source:
     def fingerprint(self) -> str:
         """A digest of everything that features depend on but the audio."""
         settings = {k: v for k, v in as_dict(self.config).items() if k not in _UNUSED}
+        settings["model"] = _weights_of(self.config.model)
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        digest.update(_weights_on_disk(self.config.model).encode())
         if self.checkpoint is not None:
             tuned = [self.config.tune, self.config.layer, self.config.lora_rank, self.config.lora_alpha]
             digest.update(json.dumps(tuned).encode())
@@ -190,7 +190,7 @@ def _name(layer: int) -> str:
     return f"layer-{layer:02d}"
 
 
-def _weights_on_disk(model: str) -> str:
+def _weights_of(model: str) -> str:
     """What tells one state of a model folder from another; a hub name stands for itself."""
     folder = Path(model)
     if not folder.is_dir():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..config import ModelConfig
+from ..config import ModelConfig, RunConfig
 from ..data import Dataset, Split, find_dataset, make_split
 from ..errors import ConfigError
 from ..progress import Progress
@@ -57,18 +57,15 @@ def probe_runs(
     if folders:
         configs = [read_run_config(folder) for folder in folders]
         dataset = find_dataset(data if data is not None else configs[0].data)
-        held = {(config.train.validation, config.train.test) for config in configs}
-        if len(held) > 1:
-            raise ConfigError("the runs hold out different stories; a story that one of them trained on cannot test it.")
-        splits = [
-            make_split(dataset.stories(dataset.subject(c.train.subject)), validation=v, test=t)
-            for c, ((v, t),) in ((config, held) for config in configs)
-        ]
-        split = _common(splits)
+        if len({(config.train.validation, config.train.test) for config in configs}) > 1:
+            raise ConfigError(
+                "the runs hold out different stories; a story that one of them trained on cannot test it."
+            )
+        split = _common([_split(config, dataset) for config in configs])
         sources = [run_source(folder, epoch) for folder in folders]
     else:
-        dataset, progress_note = find_dataset(data), f"no run in runs/: probing the pre-trained {model}."
-        progress.say(progress_note)
+        dataset = find_dataset(data)
+        progress.say(f"no run in runs/: probing the pre-trained {model}.")
         split = make_split(dataset.stories(dataset.subjects()[0]))
         sources = [pretrained_source(ModelConfig(model=model))]
     split = replace(split, train=split.train[:n_stories])
@@ -83,6 +80,11 @@ def probe_runs(
 def _newest(folder: Path) -> Path | None:
     found = [path.parent for path in folder.glob("*/config.json")]
     return max(found, key=lambda path: (path / "config.json").stat().st_mtime_ns, default=None)
+
+
+def _split(config: RunConfig, dataset: Dataset) -> Split:
+    stories = dataset.stories(dataset.subject(config.train.subject))
+    return make_split(stories, validation=config.train.validation, test=config.train.test)
 
 
 def _common(splits: Sequence[Split]) -> Split:

@@ -170,7 +170,7 @@ def probe_sources(
         scores[source.source.label] = probe_layers(source, targets, split, settings, progress=progress)
     summary = {
         "layers": computed[0].layers,
-        "targets": {target.name: _summarise(target, scores, start.label, [s.label for s in tuned]) for target in targets},
+        "targets": {t.name: _summarise(t, scores, start.label, [source.label for source in tuned]) for t in targets},
         "at_the_end_of_the_grid": {label: found.at_the_end for label, found in scores.items()},
         "model": start.config.model,
         "data": {"root": str(dataset.root), "version": dataset.version},

@@ -29,7 +29,7 @@ def draw_layers(summary: Mapping[str, Any], path: Path | str) -> Path:
     tuned = any(target["tuned"] for target in targets.values())
     figure = Figure(figsize=(4.2 * len(targets), 6.0 if tuned else 3.4), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(2 if tuned else 1, len(targets), squeeze=False, sharex=True)
+    panels = figure.subplots(2 if tuned else 1, len(targets), squeeze=False, sharex=True, sharey="row")
     for column, target in enumerate(targets.values()):
         top = panels[0][column]
         top.set_title(target["title"], loc="left", fontsize=10)

@@ -1,0 +1,52 @@
+"""``bwlm features``: every layer at TR rate, in one file for other pipelines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import DataOption, JsonOption, command, print_json, progress, whole_numbers
+
+
+@command
+def features(
+    what: Annotated[str, typer.Argument(help="A run folder, or a WavLM: a folder, or a name on the hub.")],
+    out: Annotated[Path, typer.Option("--out", help="The HDF5 file to make.")],
+    layers: Annotated[str, typer.Option("--layers", help="Hidden states: all, or as 0,3,6-9.")] = "all",
+    stories: Annotated[
+        str | None, typer.Option("--stories", help="Stories, comma-separated.", show_default="all of the data set")
+    ] = None,
+    data: DataOption = None,
+    epoch: Annotated[
+        int | None, typer.Option("--epoch", help="Epoch of a run.", show_default="the evaluation's best, else the last")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write hidden states at TR rate: a dataset (n_layers, history + n_trs, width) a story.
+
+    Features are cached story by story: a stopped call goes on where it was, and a second one computes none again.
+
+    Example: `bwlm features microsoft/wavlm-base-plus --layers 0-12 --data ds003020 --out wavlm.h5`
+    """
+    from brainwavlm_fast.evaluation.export import export_features
+    from brainwavlm_fast.memory import keep_freed_memory
+
+    keep_freed_memory()
+    head = export_features(
+        what,
+        out,
+        data=data,
+        stories=[name.strip() for name in stories.split(",")] if stories else None,
+        layers=None if layers == "all" else whole_numbers(layers, "--layers"),
+        epoch=epoch,
+        progress=progress(),
+    )
+    if as_json:
+        print_json(head)
+        return
+    typer.echo(
+        f"{out}: {len(head['stories'])} stories, layers {', '.join(map(str, head['layers']))} of {head['source']}; "
+        f"the first {head['history']} rows of each lie before its first response."
+    )
