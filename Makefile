@@ -11,7 +11,7 @@ SOURCES := $(wildcard csrc/*.* csrc/*/*.*) CMakeLists.txt pyproject.toml constra
 .PHONY: help demo test sanitize lint format install clean
 
 help:
-	@echo "make demo     simulate a planted brain, check it, train on it, evaluate: ends with a table and demo/run/evaluation/curve.png"
+	@echo "make demo     simulate a planted brain, check it, train on it, evaluate, probe: ends with tables, demo/run/evaluation/curve.png and demo/run/probes/layers.png"
 	@echo "make test     all tests"
 	@echo "make sanitize the core under the address and undefined-behaviour sanitizers"
 	@echo "make lint     ruff, mypy, clang-format"
@@ -36,6 +36,7 @@ demo: install
 	$(BIN)/bwlm train --subject S01 --roi nonac --data $(DEMO)/data --out $(DEMO)/run --model $(DEMO)/data/student \
 	    --layer 2 --stride 0.5 --no-regularisers --lora-dropout 0 --block-size 25 --lr 3e-3 --lr-readout 1e-3 --epochs 8
 	$(BIN)/bwlm evaluate $(DEMO)/run --epochs 4,8
+	$(BIN)/bwlm probe $(DEMO)/run --layers all
 
 test: install
 	$(BIN)/python -m pytest

@@ -32,8 +32,10 @@ def cache(tmp_path, monkeypatch):
 def textgrid(path: Path, said: list[tuple[float, float, str]]) -> None:
     tier = "".join(f'{a}\n{b}\n"{word}"\n' for a, b, word in said)
     path.parent.mkdir(exist_ok=True)
-    path.write_text(f'"ooTextFile"\n"TextGrid"\n0\n{said[-1][1]}\n<exists>\n1\n"IntervalTier"\n"word"\n0\n'
-                    f"{said[-1][1]}\n{len(said)}\n{tier}")
+    path.write_text(
+        f'"ooTextFile"\n"TextGrid"\n0\n{said[-1][1]}\n<exists>\n1\n"IntervalTier"\n"word"\n0\n'
+        f"{said[-1][1]}\n{len(said)}\n{tier}"
+    )
 
 
 @pytest.fixture
@@ -109,12 +111,15 @@ def test_runs_are_compared_with_the_model_they_started_from(run: Path, spoken: P
         assert target["sem"] is None
     with h5py.File(folder / "probes.hf5") as file:
         assert file["pre-trained/mel"].shape == (5, 40)
-        np.testing.assert_allclose(np.nanmean(file["UTS02-nonac/words"][:], 1), summary["targets"]["words"]["tuned"]["UTS02-nonac"])
+        means = np.nanmean(file["UTS02-nonac/words"][:], axis=1)
+        np.testing.assert_allclose(means, summary["targets"]["words"]["tuned"]["UTS02-nonac"])
     assert (folder / "layers.png").stat().st_size > 10_000
     assert json.loads((folder / "summary.json").read_text()) == summary
 
 
-def test_epoch_0_changes_nothing_and_two_runs_have_a_spread(run: Path, spoken: Path, tmp_path: Path, tiny_wavlm) -> None:
+def test_epoch_0_changes_nothing_and_two_runs_have_a_spread(
+    run: Path, spoken: Path, tmp_path: Path, tiny_wavlm: Path
+) -> None:
     start, _ = probe_runs([run], data=spoken, epoch=0, layers=[1, 2], settings=SETTINGS, out=tmp_path / "a")
     np.testing.assert_allclose(start["targets"]["mel"]["improvement"], 0, atol=1e-6)
     other = make_run(tmp_path / "other", spoken, tiny_wavlm)
@@ -136,7 +141,8 @@ def test_features_are_computed_once_and_layers_added(run: Path, tree: Path, monk
     monkeypatch.setattr(type(more._encoder), "layer_features", lambda s, f, k: asked.append(list(k)) or plain(s, f, k))
     more.compute(["bicycle"])
     more.compute(["bicycle"])
-    assert asked and all(layers == [3] for layers in asked)
+    assert asked
+    assert all(layers == [3] for layers in asked)
     assert np.array_equal(more.load("bicycle", 1), one)
     for path in more._folder.iterdir():
         path.write_bytes(b"cut off")
@@ -180,7 +186,9 @@ def test_the_probe_command(run: Path, spoken: Path) -> None:
     assert "holds results of other settings (layers)" in other.stderr
 
 
-def test_without_a_run_the_newest_or_the_pretrained_model(run: Path, spoken: Path, tmp_path: Path, tiny_wavlm, monkeypatch) -> None:
+def test_without_a_run_the_newest_or_the_pretrained_model(
+    run: Path, spoken: Path, tmp_path: Path, tiny_wavlm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ["probe", "--data", spoken, "--model", tiny_wavlm, "--chunk", 4, "--layers", "1", "--out", "a"]
     alone = bwlm(*arguments)

@@ -55,8 +55,9 @@ def test_layers_that_do_not_exist_are_refused(tmp_path, layers):
 def test_a_story_has_the_features_of_its_encoder(tmp_path):
     config = ModelConfig(model=str(save_tiny(tmp_path / "wavlm")), layer=2, stride=0.5, tune="frozen")
     encoder = Encoder.from_config(config, whole=True).eval()
-    story = Story(0.1 * np.random.default_rng(0).standard_normal(40 * 16_000).astype(np.float32), 10, config,
-                  for_training=False)
+    story = Story(
+        0.1 * np.random.default_rng(0).standard_normal(40 * 16_000).astype(np.float32), 10, config, for_training=False
+    )
     whole = story.features(encoder, layers=[0, 2])
     assert whole.shape == (14, 2, 32)
     torch.testing.assert_close(whole[:, 1], story.features(encoder), atol=1e-5, rtol=1e-4)
