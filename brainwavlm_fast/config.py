@@ -89,6 +89,8 @@ class TrainConfig:
     Attributes
     ----------
     subject, roi : whose responses, and which voxel set.
+    target : HDF5 file whose matrix a story (n_trs, n_dimensions) is trained on in the place of responses; empty: none.
+        The subject then says which stories, and the voxel set which voxels choose the best epoch.
     validation, test : held-out stories; every other story of the subject trains.
     loss : ``voxels``: minus the correlation across voxels at each TR (paper); ``time``: across the block's TRs for
         each voxel; ``mse``.
@@ -102,6 +104,7 @@ class TrainConfig:
 
     subject: str = "UTS01"
     roi: str = "all"
+    target: str = ""
     validation: tuple[str, ...] = ("fromboyhoodtofatherhood", "onapproachtopluto")
     test: tuple[str, ...] = ("wheretheressmoke",)
     loss: Loss = "voxels"
@@ -131,6 +134,11 @@ class TrainConfig:
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
         _require(self.save_every >= 1, "save_every", self.save_every, "1 or more steps")
         _require(self.cache_gb >= 0, "cache_gb", self.cache_gb, "0 or more")
+
+    @property
+    def trained_on(self) -> str:
+        """The voxel set, or the target's name, for people."""
+        return Path(self.target).stem if self.target else self.roi
 
 
 @dataclass(frozen=True)

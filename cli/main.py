@@ -10,6 +10,7 @@ from .features import features
 from .info import info
 from .probe import probe
 from .simulate import simulate
+from .text_features import text_features
 from .train import train
 from .transfer import transfer
 
@@ -34,6 +35,7 @@ app.command()(features)
 app.command()(info)
 app.command()(probe)
 app.command()(simulate)
+app.command("text-features")(text_features)
 app.command()(train)
 app.command()(transfer)
 

@@ -22,7 +22,12 @@ def train(
     subject: Annotated[str | None, _option("Subject, as S02 or UTS02.", "--subject")] = None,
     roi: Annotated[str | None, _option("Voxel set: all, lh, rh, ac, nonac. Default all.", "--roi")] = None,
     data: DataOption = None,
-    out: Annotated[Path | None, _option("Run folder to make. Default runs/SUBJECT-ROI.", "--out")] = None,
+    target: Annotated[
+        Path | None, _option("HDF5 to train on, not responses: (n_trs, n_dimensions) a story.", "--target")
+    ] = None,
+    out: Annotated[
+        Path | None, _option("Run folder to make. Default runs/SUBJECT-ROI, or SUBJECT-TARGET.", "--out")
+    ] = None,
     resume: Annotated[Path | None, _option("Continue this run; takes no other option.", "--resume")] = None,
     preset: Annotated[str | None, _option("paper (default) or authors-release.", "--preset")] = None,
     model: Annotated[str | None, _option("WavLM: a folder, or a name on the hub.", "--model")] = None,
@@ -74,6 +79,7 @@ def train(
     chosen_train = {
         "subject": subject,
         "roi": roi,
+        "target": None if target is None else str(target.resolve()),
         "loss": loss,
         "block_size": block_size,
         "epochs": epochs,
@@ -118,7 +124,7 @@ def train(
         model_config = replace(model_config, model=str(folder.resolve()))
     dataset = find_dataset(data)
     train_config = replace(train_config, subject=dataset.subject(train_config.subject))
-    run = out or Path("runs") / f"{train_config.subject}-{train_config.roi}"
+    run = out or Path("runs") / f"{train_config.subject}-{train_config.trained_on}"
     config = RunConfig(str(dataset.root.resolve()), name, model_config, train_config)
     _report(start_run(run, config, progress=progress()), as_json)
 

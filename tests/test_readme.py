@@ -17,7 +17,7 @@ def test_the_example_runs_and_finds_what_it_made(capsys):
 
 
 def test_the_table_names_every_command():
-    named = set(re.findall(r"^\| `bwlm (\w+)", README, flags=re.MULTILINE))
+    named = set(re.findall(r"^\| `bwlm ([\w-]+)", README, flags=re.MULTILINE))
     assert named == {command.name or command.callback.__name__ for command in app.registered_commands}
 
 

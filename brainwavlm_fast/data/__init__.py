@@ -5,6 +5,7 @@ from __future__ import annotations
 from .audio import SAMPLE_RATE, default_cache, load_audio
 from .responses import n_voxels, open_hdf5, read_repeats, read_responses, unusable_voxels
 from .splits import PAPER_TEST, PAPER_VALIDATION, Split, make_split
+from .targets import read_target, usable_dimensions
 from .textgrid import Interval, TextGrid, read_textgrid, words
 from .timing import TR, response_times
 from .tree import Dataset, annex_size, find_dataset
@@ -30,9 +31,11 @@ __all__ = [
     "open_hdf5",
     "read_repeats",
     "read_responses",
+    "read_target",
     "read_textgrid",
     "response_times",
     "unusable_voxels",
+    "usable_dimensions",
     "voxel_set",
     "words",
 ]

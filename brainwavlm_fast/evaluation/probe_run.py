@@ -110,8 +110,7 @@ def _targets(
         embeddings = planted
     if embeddings is not None:
         targets.append(word_target(dataset, stories, embeddings, clock=config.clock))
-    n_trs = {story: dataset.n_trs(story) for story in stories}
-    targets += [file_target(path, stories, n_trs) for path in files]
+    targets += [file_target(path, dataset, stories) for path in files]
     names = [target.name for target in targets]
     if len(set(names)) < len(names):
         raise ConfigError(f"--target: two targets share a name ({', '.join(names)}); rename a file.")

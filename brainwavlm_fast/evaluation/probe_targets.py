@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import SAMPLE_RATE, Dataset, load_audio, open_hdf5, read_textgrid, response_times, words
+from ..data import (
+    SAMPLE_RATE,
+    Dataset,
+    load_audio,
+    read_target,
+    read_textgrid,
+    response_times,
+    usable_dimensions,
+    words,
+)
 from ..data.embeddings import read_embeddings
 from ..data.mel import WINDOW_SAMPLES, log_mel
 from ..errors import DataError
@@ -91,24 +100,15 @@ def word_target(
     return Target("words", f"word embeddings ({table.n_dimensions} dimensions)", found, notes)
 
 
-def file_target(path: Path | str, stories: Sequence[str], n_trs: Mapping[str, int]) -> Target:
+def file_target(path: Path | str, dataset: Dataset, stories: Sequence[str]) -> Target:
     """The user's own: an HDF5 file with a dataset (n_trs, n_dimensions) a story, a row a response.
 
     Raises
     ------
-    DataError : a story is missing, or has another number of rows or columns, or holds what is not a number.
+    DataError : a story is missing, has another shape, or holds what is not a number; or no dimension varies.
     """
-    path, found, width = Path(path), {}, None
-    with open_hdf5(path) as file:
-        for story in stories:
-            if story not in file:
-                raise DataError(f"{path} has no dataset '{story}'; it needs one for each of: {', '.join(stories)}.")
-            values = np.asarray(file[story], dtype=np.float64)
-            width = width or (values.shape[1] if values.ndim == 2 else 0)
-            if values.shape != (n_trs[story], width) or not width or not np.isfinite(values).all():
-                raise DataError(
-                    f"{path}, '{story}': expected finite numbers ({n_trs[story]}, {width or 'n_dimensions'}), a row a "
-                    f"response, got shape {values.shape}."
-                )
-            found[story] = values
-    return Target(path.stem, f"{path.name} ({width} dimensions)", found, {"file": str(path)})
+    path = Path(path)
+    varies = usable_dimensions(path, dataset, stories)
+    found = {story: read_target(path, dataset, story)[:, varies].astype(np.float64) for story in stories}
+    notes = {"file": str(path), "n_constant": int((~varies).sum())}
+    return Target(path.stem, f"{path.name} ({varies.sum()} dimensions)", found, notes)

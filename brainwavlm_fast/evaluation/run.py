@@ -116,7 +116,7 @@ def evaluate_run(
     summary |= {
         "run": str(run),
         "subject": subject,
-        "trained_on": config.train.roi,
+        "trained_on": config.train.trained_on,
         "seed": config.train.seed,
         "alphas": _alpha_census(choice, ridge, progress),
         "data": {"root": str(dataset.root), "version": dataset.version},

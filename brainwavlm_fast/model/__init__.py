@@ -7,6 +7,7 @@ from .encoder import Encoder, LoraSettings
 from .pretrained import load_wavlm, save_wavlm
 from .readout import Readout
 from .story import Story
+from .text import TextModel
 from .windows import WindowPlan, lanczos_weights, plan_windows
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "LoraSettings",
     "Readout",
     "Story",
+    "TextModel",
     "WindowPlan",
     "lanczos_weights",
     "load_wavlm",

@@ -19,12 +19,12 @@ def load_wavlm(name: str | Path) -> Any:
 
     _check_is_wavlm(name)
     try:
-        with _quiet():  # key mismatches are raised below, with the file's name
+        with quiet():  # key mismatches are raised below, with the file's name
             model, report = WavLMModel.from_pretrained(
                 str(name), output_loading_info=True, dtype=torch.float32, attn_implementation="eager"
             )
     except Exception as error:  # transformers raises many kinds for a damaged file; each ends the same way here
-        raise CheckpointError(f"{name}: the WavLM weights cannot be loaded ({_first_line(error)}).") from error
+        raise CheckpointError(f"{name}: the WavLM weights cannot be loaded ({first_line(error)}).") from error
     wrong = {
         kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]
     }
@@ -41,7 +41,7 @@ def load_wavlm(name: str | Path) -> Any:
 
 def save_wavlm(model: Any, folder: Path) -> None:
     """Write a ``transformers`` WavLM to a folder that :func:`load_wavlm` opens."""
-    with _quiet():
+    with quiet():
         model.save_pretrained(folder)
 
 
@@ -67,7 +67,7 @@ def _check_is_wavlm(name: str | Path) -> None:
             kind = AutoConfig.from_pretrained(str(name)).model_type
         except Exception as error:  # no network, no such name, no permission: one message
             raise CheckpointError(
-                f"{name}: neither a folder here nor a model that could be fetched ({_first_line(error)}). "
+                f"{name}: neither a folder here nor a model that could be fetched ({first_line(error)}). "
                 "Give a folder with a WavLM in Hugging Face format, or check the name and the network."
             ) from error
     if kind != "wavlm":
@@ -75,7 +75,7 @@ def _check_is_wavlm(name: str | Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without ``transformers``' own warnings and bars: progress is this package's to show."""
     from transformers.utils import logging
 
@@ -90,6 +90,6 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".")

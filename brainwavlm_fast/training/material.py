@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..config import RunConfig
-from ..data import Dataset, Split, load_audio, make_split, read_responses, unusable_voxels, voxel_set
+from ..data import (
+    Dataset,
+    Split,
+    load_audio,
+    make_split,
+    read_responses,
+    read_target,
+    unusable_voxels,
+    usable_dimensions,
+    voxel_set,
+)
 from ..errors import DataError
 from ..model import BrainWavLM, Encoder, Story
 from ..progress import Progress
@@ -34,8 +44,10 @@ class Material:
 
     Attributes
     ----------
-    voxels : indices into the subject's voxels that are trained on: the voxel set without unusable ones.
+    voxels : indices into the subject's voxels that are trained on: the voxel set without unusable ones; or into the
+        dimensions of ``target``.
     excluded : indices of the set's voxels that hold a NaN, or one value only, in some training or validation story.
+    target : file that is trained on in the place of responses; empty: none.
     blocks : an epoch's steps, in order: stories shuffled once by the seed, blocks in time order.
     """
 
@@ -46,9 +58,12 @@ class Material:
     excluded: NDArray[np.int64]
     stories: dict[str, Story]
     blocks: tuple[Block, ...]
+    target: str = ""
 
     def responses(self, story: str, device: torch.device) -> Tensor:
         """Measured responses of a story for the voxels trained on: float32 (n_trs, n_voxels)."""
+        if self.target:
+            return torch.from_numpy(read_target(self.target, self.dataset, story)[:, self.voxels]).to(device)
         return torch.from_numpy(read_responses(self.dataset, self.subject, story, voxels=self.voxels)).to(device)
 
     def summary(self) -> dict[str, Any]:
@@ -73,7 +88,11 @@ def open_material(config: RunConfig, dataset: Dataset, progress: Progress) -> Ma
     split = make_split(dataset.stories(subject), validation=train.validation, test=train.test)
     used = [*split.train, *split.validation]
     wanted = voxel_set(dataset, subject, train.roi)
-    unusable = unusable_voxels(dataset, subject, used, progress=progress)
+    if train.target:
+        usable = usable_dimensions(train.target, dataset, used)
+        wanted, unusable = np.ones_like(usable), ~usable
+    else:
+        unusable = unusable_voxels(dataset, subject, used, progress=progress)
     voxels, excluded = np.flatnonzero(wanted & ~unusable), np.flatnonzero(wanted & unusable)
     if len(voxels) == 0:
         raise DataError(
@@ -95,7 +114,7 @@ def open_material(config: RunConfig, dataset: Dataset, progress: Progress) -> Ma
         for story in (split.train[k] for k in order)
         for start in range(0, stories[story].n_trs, train.block_size)
     )
-    return Material(dataset, subject, split, voxels, excluded, stories, blocks)
+    return Material(dataset, subject, split, voxels, excluded, stories, blocks, train.target)
 
 
 def keep_front_ends(material: Material, encoder: Encoder, limit_gb: float, progress: Progress) -> float:

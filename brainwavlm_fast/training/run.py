@@ -152,6 +152,7 @@ def _write_voxels(path: Path, material: Material) -> None:
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file["trained"], file["excluded"] = material.voxels, material.excluded
         file.attrs["subject"], file.attrs["data_version"] = material.subject, material.dataset.version
+        file.attrs["target"] = material.target
 
 
 @contextmanager

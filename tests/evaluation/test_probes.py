@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from brainwavlm_fast.cli.main import app
+from helpers.tiny import save_tiny_gpt
 from run_folder import STORIES, make_run
 from typer.testing import CliRunner
 
@@ -160,11 +161,24 @@ def test_the_users_own_target(tmp_path: Path) -> None:
     path = tmp_path / "own.h5"
     with h5py.File(path, "w") as file:
         file["a"], file["b"], file["c"] = np.ones((5, 2)), np.ones((6, 2)), np.full((5, 2), np.nan)
-    n_trs = dict.fromkeys("abcd", 5)
-    assert file_target(path, ["a"], n_trs).n_dimensions == 2
-    for story, message in (("b", r"expected finite numbers \(5, 2\)"), ("c", "finite"), ("d", "no dataset 'd'")):
+        file["a"][:, 0] = np.arange(5)
+        file["w"] = np.eye(5)
+
+    class Five:
+        def n_trs(self, story: str) -> int:
+            return 5
+
+    found = file_target(path, Five(), ["a"])
+    assert found.stories["a"].tolist() == [[0], [1], [2], [3], [4]]
+    assert found.notes["n_constant"] == 1
+    for story, message in (
+        ("b", r"'b': expected finite numbers \(5, n_dimensions\)"),
+        ("c", "with NaN or infinity"),
+        ("d", "no dataset 'd'"),
+        ("w", "'w' has 5 dimensions, 'a' 2"),
+    ):
         with pytest.raises(DataError, match=message):
-            file_target(path, ["a", story], n_trs)
+            file_target(path, Five(), ["a", story])
 
 
 def bwlm(*arguments: object):
@@ -225,6 +239,22 @@ def test_the_features_command(run: Path, tree: Path, tmp_path: Path, tiny_wavlm:
         assert message in refused.stderr.replace("\n", " "), refused.stderr
 
 
+def test_a_language_models_states_are_probed(run: Path, spoken: Path, tmp_path: Path) -> None:
+    model, out = save_tiny_gpt(tmp_path / "gpt", "w0 w1 w2 w3 w4 w5 xyzzy"), tmp_path / "states.h5"
+    arguments = ["text-features", model, "--data", spoken, "--out", out, "--context", 64]
+    shown = bwlm(*arguments)
+    assert shown.exit_code == 0, shown.output
+    assert "4 stories, layer 1" in shown.stdout.replace("\n", " ")
+    with h5py.File(out) as file:
+        assert {name: file[name].shape for name in file} == {story: (n, 16) for story, n in STORIES.items()}
+    assert "nothing to do" in bwlm(*arguments).stderr
+    for change, message in ((["--layer", 2], "holds something else"), (["--layer", 4], "layer 4 does not exist")):
+        assert message in bwlm(*arguments, *change).stderr.replace("\n", " ")
+    probed = bwlm("probe", run, "--data", spoken, "--target", out, "--chunk", 4, "--layers", 1, "--out", tmp_path / "p")
+    assert probed.exit_code == 0, probed.output
+    assert "states" in json.loads((tmp_path / "p/summary.json").read_text())["targets"]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -232,7 +262,7 @@ def test_the_features_command(run: Path, tree: Path, tmp_path: Path, tiny_wavlm:
         ({"settings": ProbeSettings()}, ConfigError, "use a smaller chunk_length"),
         ({"epoch": 7}, BwlmError, "no checkpoint of epoch 7"),
         ({"embeddings": "nowhere.txt"}, DataError, "no such embeddings file"),
-        ({"files": ["nowhere.h5"]}, DataError, "nowhere.h5"),
+        ({"files": ["nowhere.h5"]}, DataError, "nowhere.h5: no such file of targets"),
     ],
 )
 def test_bad_input_is_named(run: Path, spoken: Path, tmp_path: Path, change, error, message) -> None:

@@ -44,6 +44,20 @@ def save_tiny(folder: Path, *, seed: int = 0, **changes: object) -> Path:
     return folder
 
 
+def save_tiny_gpt(folder: Path, text: str) -> Path:
+    """A random GPT-2 of three layers whose tokenizer splits the words of a text into pieces; returns the folder."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.train_from_iterator([text], trainers.BpeTrainer(vocab_size=40, show_progress=False))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    torch.manual_seed(0)
+    GPT2Model(GPT2Config(vocab_size=64, n_positions=128, n_embd=16, n_layer=3, n_head=2)).save_pretrained(folder)
+    return folder
+
+
 def randomise_lora(module: torch.nn.Module, *, seed: int = 0, std: float = 0.3) -> None:
     """LoRA's B starts at zero; give it values so that the adapter does something."""
     generator = torch.Generator().manual_seed(seed)

@@ -319,3 +319,35 @@ def test_bfloat16_trains(config, tmp_path):
     summary = start_run(tmp_path / "run", changed)
     assert summary["steps"] == 6
     assert all(np.isfinite(value) for _, value, _ in losses(tmp_path / "run"))
+
+
+def test_a_run_on_a_target_of_the_users(config, tmp_path, small_tree):
+    """Any matrix a story may stand where responses do; killed runs on it continue to the same numbers."""
+    from brainwavlm_fast.data import Dataset
+
+    dataset, rng, path = Dataset(small_tree), np.random.default_rng(0), tmp_path / "meaning.h5"
+    with h5py.File(path, "w") as file:
+        for story in dataset.stories():
+            values = rng.standard_normal((dataset.n_trs(story), 6))
+            values[:, 5] = 1.0
+            file[story] = values
+    config = replace(config, train=replace(config.train, target=str(path)))
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    summary = start_run(whole, config)
+    assert summary["data"]["n_voxels"] == 5
+    assert summary["data"]["n_excluded"] == 1
+    assert BrainWavLM.from_pretrained(whole / "checkpoints/epoch-002").readout.n_voxels == 5
+    start_run(cut, replace(config, train=replace(config.train, epochs=1)))
+    settings = json.loads((cut / "config.json").read_text())
+    settings["train"]["epochs"] = 2
+    (cut / "config.json").write_text(json.dumps(settings))
+    (cut / "summary.json").unlink()
+    resume_run(cut)
+    assert_same_run(whole, cut)
+    with h5py.File(path, "a") as file:
+        gone = summary["data"]["stories"]["train"][0]
+        del file[gone]
+    with pytest.raises(DataError, match=f"has no dataset '{gone}'"):
+        start_run(tmp_path / "missing", config)
+    with pytest.raises(DataError, match="no such file of targets"):
+        start_run(tmp_path / "nowhere", replace(config, train=replace(config.train, target="nowhere.h5")))

@@ -1,0 +1,49 @@
+"""A matrix a story in an HDF5 file, a row a response: what may be trained on, or probed, in the place of responses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .responses import open_hdf5
+from .tree import Dataset
+
+
+def read_target(path: Path | str, dataset: Dataset, story: str) -> NDArray[np.float32]:
+    """A story's dataset as float32 (n_trs, n_dimensions).
+
+    Raises
+    ------
+    DataError : the story is missing, has another number of rows than responses, or holds what is not a number.
+    """
+    path, n_trs = Path(path), dataset.n_trs(story)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file of targets; it is HDF5, a dataset (n_trs, n_dimensions) a story.")
+    with open_hdf5(path) as file:
+        if story not in file:
+            raise DataError(f"{path} has no dataset '{story}'; it needs one for every story that is used.")
+        values = np.asarray(file[story], dtype=np.float32)
+    if values.ndim != 2 or len(values) != n_trs or not values.size or not np.isfinite(values).all():
+        raise DataError(
+            f"{path}, '{story}': expected finite numbers ({n_trs}, n_dimensions), a row a response, got shape "
+            f"{values.shape}{'' if np.isfinite(values).all() else ' with NaN or infinity'}."
+        )
+    return values
+
+
+def usable_dimensions(path: Path | str, dataset: Dataset, stories: Sequence[str]) -> NDArray[np.bool_]:
+    """Which dimensions vary in every story, (n_dimensions,); stories that disagree on how many are a DataError."""
+    varies: NDArray[np.bool_] | None = None
+    for story in stories:
+        values = read_target(path, dataset, story)
+        own = values.max(axis=0) > values.min(axis=0)
+        if varies is not None and len(own) != len(varies):
+            raise DataError(f"{path}, '{story}' has {len(own)} dimensions, '{stories[0]}' {len(varies)}.")
+        varies = own if varies is None else varies & own
+    if varies is None or not varies.any():
+        raise DataError(f"{path}: no dimension varies in every story; nothing can be trained on it.")
+    return varies
