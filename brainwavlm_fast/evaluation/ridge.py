@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 
 from ..kernels import delay_stack
 from .designs import DelayedDesign, DenseDesign, Design
-from .ridge_arrays import HostArrays, arrays_on
-from .ridge_plan import RidgePlan, Scores, score_targets
+from .ridge_arrays import HostArrays, arrays_on, score_targets
+from .ridge_plan import RidgePlan, Scores
 from .splits import resolve_splits
 
 _SPLITS_AT_ONCE = 4  # decompositions held in memory
@@ -35,7 +35,9 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     penalty : what is added to the diagonal of X'X: ``"alpha_squared"`` (the convention of fMRI encoding code) or
         ``"alpha"`` (that of scikit-learn and himalaya).
     cv : None for the chunk bootstrap, a number of contiguous folds, ``"runs"`` for leaving one run out, any
-        scikit-learn splitter, or a list of (training rows, held-out rows). See :class:`ChunkBootstrap`.
+        scikit-learn splitter, or a list of (training rows, held-out rows). See :class:`ChunkBootstrap`. ``"gcv"``:
+        generalised cross-validation, which holds nothing out and costs next to nothing; it chooses by squared error,
+        whatever ``scoring`` is, and takes neighbouring TRs for independent, so it penalises too little.
     scoring : ``"correlation"`` (a constant scores 0) or ``"r2"``.
     fit_intercept : centre features and targets over the rows that train.
     alpha_per_target : True chooses an alpha for each target, False one for all (best mean score).
@@ -49,7 +51,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     Attributes
     ----------
     alphas_ : (n_targets,) chosen alpha; NaN for excluded targets.
-    cv_scores_ : (n_alphas, n_targets) mean held-out score, in the order of ``alphas``; None if nothing was chosen.
+    cv_scores_ : (n_alphas, n_targets) mean held-out score, in the order of ``alphas``; None if nothing was chosen. With
+        ``"gcv"`` one minus the GCV error over the variance.
     coef_ : (n_targets, n_features), or (n_features,) for a one-dimensional y; with delays, all features of the first
         delay first.
     intercept_ : (n_targets,), or a number for a one-dimensional y.
@@ -134,7 +137,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         choosing = target_alphas is None
         plan = RidgePlan(
             self._design(design.astype(np.result_type(design, _numpy_type(targets)), copy=False), run_onsets),
-            resolve_splits(self.cv, len(design), run_onsets=run_onsets) if choosing else (),
+            resolve_splits(self.cv, len(design), run_onsets=run_onsets) if choosing and not self._gcv else (),
             fit_intercept=self.fit_intercept,
             n_targets=targets.shape[1],
             scoring=self.scoring,
@@ -179,6 +182,10 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         scores[used] = score_targets(measured[:, used], predicted[:, used], self.scoring, HostArrays())
         return scores if per_target else float(scores[used].mean()) if used.any() else float("nan")
 
+    @property
+    def _gcv(self) -> bool:
+        return isinstance(self.cv, str) and self.cv == "gcv"
+
     def _design(self, X: NDArray[Any], run_onsets: ArrayLike | None) -> Design:
         if self.delays is None:
             return DenseDesign(X)
@@ -196,7 +203,11 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         tiles = [slice(start, start + width) for start in range(0, targets.shape[1], width)]
         grid = penalties(alphas, self.penalty) if alphas is not None else np.empty(0)
         scores = np.zeros((len(grid), targets.shape[1]))
-        if alphas is not None and not (self.alpha_per_target and plan.n_splits <= _SPLITS_AT_ONCE):
+        if alphas is not None and self._gcv and not self.alpha_per_target:
+            for tile in tiles:
+                scores[:, tile] = plan.gcv(plan.prepare(targets[:, tile]), grid)
+            given = choose_alphas(alphas, scores, per_target=False)
+        elif alphas is not None and not (self.alpha_per_target and plan.n_splits <= _SPLITS_AT_ONCE):
             for first in range(0, plan.n_splits, _SPLITS_AT_ONCE):
                 some = range(first, min(first + _SPLITS_AT_ONCE, plan.n_splits))
                 for tile in tiles:
@@ -207,7 +218,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         for tile in tiles:
             prepared = plan.prepare(targets[:, tile])
             if alphas is not None and given is None:
-                scores[:, tile] = plan.score(prepared, grid) / plan.n_splits
+                found = plan.gcv(prepared, grid) if self._gcv else plan.score(prepared, grid) / plan.n_splits
+                scores[:, tile] = found
                 chosen = choose_alphas(alphas, scores[:, tile], per_target=True)
             else:
                 chosen = np.asarray(given)[tile]

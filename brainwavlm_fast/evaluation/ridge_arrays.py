@@ -128,3 +128,13 @@ class TorchArrays:
 def arrays_on(device: str) -> Arrays:
     """The arrays of a device as torch names it: NumPy for ``"cpu"``."""
     return HostArrays() if device == "cpu" else TorchArrays(device)
+
+
+def score_targets(measured: Any, predicted: Any, scoring: str, arrays: Arrays) -> NDArray[np.float64]:
+    """Correlation or R2 of each column, (n_targets,); a constant on either side of a correlation, or a constant
+    target of an R2, scores 0."""
+    if scoring == "correlation":
+        return arrays.correlation(measured, predicted)
+    _, spread, constant = arrays.spread(measured)
+    left = arrays.sums((measured - predicted) ** 2)
+    return np.where(constant, 0.0, 1.0 - left / np.where(constant, 1.0, spread))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .designs import DenseDesign, Design
-from .ridge_arrays import Arrays, HostArrays
+from .ridge_arrays import Arrays, HostArrays, score_targets
 from .ridge_sweep import RidgeSweep
 from .splits import Split
 
@@ -156,6 +156,23 @@ class RidgePlan:
             total += self._score_fold(k, fold, prepared, penalties)
         return total
 
+    def gcv(self, prepared: Prepared, penalties: NDArray[np.float64]) -> Scores:
+        """Generalised cross-validation on all rows, as an R2: 1 - GCV error / variance, (n_penalties, n_targets).
+
+        The error is n |y - Hy|^2 / trace(I - H)^2, H = X (X'X + penalty I)^-1 X' (Golub, Heath & Wahba 1979): the
+        decomposition that the weights need anyway gives it, without a split.
+        """
+        eigen, arrays = self._decomposed(), self._arrays
+        self._warn_if_small(float(np.min(penalties)), eigen)
+        explained = arrays.to_host(eigen.vectors.T @ prepared.cross()).astype(np.float64) ** 2
+        d = 1.0 / (eigen.values + penalties[:, None])
+        total = arrays.sums(prepared.targets**2)
+        left = total - (2 * d - eigen.values * d**2) @ explained
+        n = len(prepared.targets)
+        freedom = n - int(self._fit_intercept) - (d @ eigen.values)
+        error = n * np.maximum(left, 0) / np.maximum(freedom, np.finfo(float).tiny)[:, None] ** 2
+        return np.where(total > 0, 1.0 - error * n / np.where(total > 0, total, 1.0), 0.0)
+
     def forget(self) -> None:
         """Drop the decompositions of the splits."""
         self._folds.clear()
@@ -164,9 +181,7 @@ class RidgePlan:
         """Weights on all rows with one penalty a target, (n_features, n_targets) where the targets lie, and
         intercepts (n_targets,)."""
         arrays, dtype = self._arrays, self._design.dtype
-        if self._whole is None:
-            self._whole = self._eigen(self._gram)
-        eigen = self._whole
+        eigen = self._decomposed()
         self._warn_if_small(float(np.min(penalties)), eigen)
         projected = eigen.vectors.T @ prepared.cross()
         projected /= arrays.hold(eigen.values[:, None] + penalties, dtype)
@@ -246,6 +261,11 @@ class RidgePlan:
         self._folds[number] = fold
         return fold
 
+    def _decomposed(self) -> _Eigen:
+        if self._whole is None:
+            self._whole = self._eigen(self._gram)
+        return self._whole
+
     def _eigen(self, gram: NDArray[np.float64]) -> _Eigen:
         values, vectors = np.linalg.eigh(gram)
         real = values > max(gram.shape[0], 1) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
@@ -276,16 +296,6 @@ class RidgePlan:
                 RuntimeWarning,
                 stacklevel=3,
             )
-
-
-def score_targets(measured: Any, predicted: Any, scoring: str, arrays: Arrays) -> NDArray[np.float64]:
-    """Correlation or R2 of each column, (n_targets,); a constant on either side of a correlation, or a constant
-    target of an R2, scores 0."""
-    if scoring == "correlation":
-        return arrays.correlation(measured, predicted)
-    _, spread, constant = arrays.spread(measured)
-    left = arrays.sums((measured - predicted) ** 2)
-    return np.where(constant, 0.0, 1.0 - left / np.where(constant, 1.0, spread))
 
 
 def _groups(n_rows: int, splits: Sequence[Split]) -> dict[int, NDArray[np.intp]]:

@@ -14,12 +14,13 @@ from helpers.tiny import save_tiny_gpt
 from run_folder import STORIES, make_run
 from typer.testing import CliRunner
 
-from brainwavlm_fast.data import Dataset, Split
+from brainwavlm_fast.data import Dataset, Split, load_audio
 from brainwavlm_fast.errors import BwlmError, ConfigError, DataError
 from brainwavlm_fast.evaluation.layer_features import LayerFeatures, run_source
 from brainwavlm_fast.evaluation.probe_run import probe_runs
 from brainwavlm_fast.evaluation.probe_targets import Target, file_target, mel_target, word_target
 from brainwavlm_fast.evaluation.probes import ProbeSettings, probe_layers
+from brainwavlm_fast.model import BrainWavLM
 
 SETTINGS = ProbeSettings(chunk_length=4)
 TRAIN, TEST = ("adventure", "bicycle"), ("wheretheressmoke",)
@@ -149,6 +150,17 @@ def test_features_are_computed_once_and_layers_added(run: Path, tree: Path, monk
         path.write_bytes(b"cut off")
     more.compute(["bicycle"])
     np.testing.assert_allclose(more.load("bicycle", 1), one, atol=1e-5)
+
+
+@pytest.mark.parametrize("tune", ["lora", "full", "frozen"])
+def test_the_tuned_layer_has_the_runs_own_features(tree: Path, tmp_path: Path, tiny_wavlm: Path, tune: str) -> None:
+    run = make_run(tmp_path / "run", tree, tiny_wavlm, n_epochs=1, tune=tune)
+    features = LayerFeatures(run_source(run), Dataset(tree))
+    features.compute(["bicycle"])
+    model = BrainWavLM.from_pretrained(run / "checkpoints/epoch-001")
+    expected = model.story_features(load_audio(tree / "stimuli/bicycle.wav"), STORIES["bicycle"])
+    np.testing.assert_allclose(features.load("bicycle", 2), expected, atol=1e-5)
+    assert features.layers == [0, 1, 2, 3, 4]
 
 
 def test_another_epoch_has_features_of_its_own(run: Path, tree: Path) -> None:

@@ -254,3 +254,27 @@ def test_clone_keeps_parameters() -> None:
 @parametrize_with_checks([RidgeCV(), RidgeCV(penalty="alpha", cv=3, scoring="r2", fit_intercept=True)])
 def test_scikit_learns_own_checks(estimator: RidgeCV, check: Callable[[RidgeCV], None]) -> None:
     check(estimator)
+
+
+@pytest.mark.parametrize("per_target", [True, False])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize(("n", "p"), [(120, 30), (60, 90)])
+def test_generalised_cross_validation_is_its_definition(n: int, p: int, fit_intercept: bool, per_target: bool) -> None:
+    X, Y, _ = problem(n, p, 6)
+    X, Y = X + 1.0, Y + np.arange(6)
+    Y[:, 5] = 2.0 if fit_intercept else 0.0  # nothing to explain
+    grid = np.array([1.0, 30.0, 1000.0])
+    a, b = (X - X.mean(0), Y - Y.mean(0)) if fit_intercept else (X, Y)
+    expected = np.zeros((3, 6))
+    for k, penalty in enumerate(grid):
+        hat = a @ np.linalg.solve(a.T @ a + penalty * np.eye(p), a.T)
+        freedom = n - int(fit_intercept) - np.trace(hat)
+        error = n * ((b - hat @ b) ** 2).sum(0) / freedom**2
+        variance = (b**2).mean(0)
+        expected[k] = np.where(variance > 0, 1 - error / np.where(variance > 0, variance, 1), 0)
+    model = RidgeCV(grid, penalty="alpha", cv="gcv", fit_intercept=fit_intercept, alpha_per_target=per_target).fit(X, Y)
+    np.testing.assert_allclose(model.cv_scores_, expected, rtol=0, atol=1e-9)
+    best = np.argmax(expected, axis=0) if per_target else np.full(6, np.argmax(expected.mean(axis=1)))
+    assert np.array_equal(model.alphas_, grid[best])
+    oracle = Ridge(model.alphas_, fit_intercept=fit_intercept, solver="cholesky").fit(X, Y)
+    np.testing.assert_allclose(model.coef_, oracle.coef_, rtol=0, atol=1e-8)
