@@ -21,6 +21,9 @@ Precision = Literal["fp32", "bf16"]
 Clock = Literal["sound", "scanner"]
 
 
+_LATER = "later"  # marks fields that configurations written before they were there lack: their defaults hold
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """What turns audio into predicted responses.
@@ -104,7 +107,7 @@ class TrainConfig:
 
     subject: str = "UTS01"
     roi: str = "all"
-    target: str = ""
+    target: str = field(default="", metadata={_LATER: True})
     validation: tuple[str, ...] = ("fromboyhoodtofatherhood", "onapproachtopluto")
     test: tuple[str, ...] = ("wheretheressmoke",)
     loss: Loss = "voxels"
@@ -197,7 +200,7 @@ def from_dict(cls: type[Any], values: Any, *, where: str) -> Any:
     for key in values:
         if key not in names:
             raise ConfigError(f"{where}: unknown key '{key}': {suggest(key, names)}")
-    missing = sorted(names - values.keys())
+    missing = sorted({f.name for f in fields(cls) if not f.metadata.get(_LATER)} - values.keys())
     if missing:
         raise ConfigError(f"{where}: missing {', '.join(missing)}; the file is damaged or of another version.")
     hints = get_type_hints(cls)

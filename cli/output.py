@@ -71,12 +71,14 @@ def print_table(title: str, columns: list[str], rows: list[list[str]], *, to_std
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for k, column in enumerate(columns):
         table.add_column(column, justify="left" if k == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    Console(stderr=to_stderr, highlight=False, markup=False).print(table)
+    console = Console(stderr=to_stderr, highlight=False, markup=False)
+    console.print(title, style="bold")  # not the table's own title, which would be broken to the table's width
+    console.print(table)
 
 
 def whole_numbers(text: str, option: str) -> list[int]:

@@ -100,3 +100,12 @@ def test_a_file_that_will_not_do_is_named(tmp_path, edit, message):
 
 def test_defaults_are_plain_json():
     assert json.loads(json.dumps(as_dict(RunConfig("/data"))))["model"]["delays"] == [1, 2, 3, 4]
+
+
+def test_a_configuration_from_before_a_field_was_there_opens(tmp_path):
+    path = tmp_path / "config.json"
+    RunConfig("data").to_json(path)
+    values = json.loads(path.read_text())
+    del values["train"]["target"]
+    path.write_text(json.dumps(values))
+    assert RunConfig.from_json(path) == RunConfig("data")
