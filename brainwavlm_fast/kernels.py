@@ -2,6 +2,7 @@
 
 Definitions are in :mod:`brainwavlm_fast.reference`. Inputs are never copied when they are float32 or float64 with one
 contiguous axis (read-only is fine, and so is a transposed matrix for correlations); anything else is converted first.
+Arrays on a GPU need CuPy, give CuPy arrays, and run on CuPy's current stream.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def correlation(x: ArrayLike, y: ArrayLike, *, axis: int, num_threads: int = 0) 
     if x.strides[1] != x.itemsize == x.strides[0]:  # stored column by column: the same numbers, the other way round
         x, y, axis = x.T, y.T, 1 - axis
     x, y = _row_major(x), _row_major(y)
-    r = np.empty((1, x.shape[1 - axis]), x.dtype)
-    _C.correlation(x, y, axis, None, r, None, 0.0, None, num_threads, 0)
+    r = _empty(x, (1, x.shape[1 - axis]))
+    _C.correlation(x, y, axis, None, r, None, 0.0, None, num_threads, _stream(x))
     return r[0]
 
 
@@ -83,16 +84,16 @@ def _loss(
     _check_axis(axis)
     w = None if weights is None else check_weights(weights, x.shape[1])
     n = x.shape[1 - axis]
-    r, gx = np.empty((1, n), x.dtype), np.empty(x.shape, x.dtype) if with_gradient else None
+    r, gx = _empty(x, (1, n)), _empty(x, x.shape) if with_gradient else None
     if axis == 1 or w is None:
-        across = None if w is None else w.astype(x.dtype)[None]
-        _C.correlation(x, y, axis, across, r, None, -1.0 / max(n, 1), gx, num_threads, 0)
+        across = None if w is None else _beside(x, w[None])
+        _C.correlation(x, y, axis, across, r, None, -1.0 / max(n, 1), gx, num_threads, _stream(x))
         return (-float(r.mean(dtype=np.float64)) if n else 0.0), gx
     share = w / (w.sum() or 1.0)
-    _C.correlation(x, y, axis, None, r, -share.astype(x.dtype)[None], 0.0, gx, num_threads, 0)
+    _C.correlation(x, y, axis, None, r, _beside(x, -share[None]), 0.0, gx, num_threads, _stream(x))
     if gx is not None:
-        gx[:, w == 0] = 0
-    return -float(np.dot(r[0, w > 0], share[w > 0])), gx
+        gx[:, _library({"x": gx}).asarray(w == 0)] = 0
+    return -float(np.dot(_host(r)[0, w > 0], share[w > 0])), gx
 
 
 def delay_stack(
@@ -126,9 +127,11 @@ def delay_stack(
     x = _row_major(x)
     chosen, onsets = check_delays(delays, run_onsets, len(x))
     shape = (check_history(history, n_trs, onsets, len(x)), len(chosen) * x.shape[1])
-    out = np.empty(shape, x.dtype) if len(x) else np.zeros(shape, x.dtype)
-    moments = np.empty((2 * len(onsets), x.shape[1]), x.dtype) if zscore else None
-    _C.delay_stack(x, chosen, onsets, history, out, moments, eps, num_threads, 0)
+    out = _empty(x, shape)
+    if not len(x):
+        out[:] = 0
+    moments = _empty(x, (2 * len(onsets), x.shape[1])) if zscore else None
+    _C.delay_stack(x, chosen, onsets, history, out, moments, eps, num_threads, _stream(x))
     return out
 
 
@@ -194,7 +197,7 @@ def check_history(history: int, n_trs: int | None, run_onsets: list[int], n_rows
 
 def check_weights(weights: ArrayLike, n_voxels: int) -> NDArray[np.float64]:
     """Weights (or a mask) of voxels in float64, or an error that says what they should be."""
-    w = np.asarray(weights)
+    w = np.asarray(_host(weights))
     if w.shape != (n_voxels,) or w.dtype.kind not in "bfiu":
         raise ValueError(f"weights: expected a mask or numbers ({n_voxels},), got shape {w.shape} of {w.dtype}.")
     w = w.astype(np.float64)
@@ -222,9 +225,9 @@ def _check_axis(axis: int) -> None:
 
 def _matrices(**arrays: ArrayLike) -> list[Array]:
     """The arguments as matrices of one shape and one floating type."""
-    found = {}
+    library, found = _library(arrays), {}
     for name, value in arrays.items():
-        array = np.asarray(value)
+        array = library.asarray(value)
         if array.ndim != 2:
             raise ValueError(f"{name}: expected a matrix (n_trs, n_columns), got shape {array.shape}.")
         if array.dtype.kind not in "fiu":
@@ -242,4 +245,39 @@ def _matrices(**arrays: ArrayLike) -> list[Array]:
 def _row_major(x: Array) -> Array:
     """The matrix with contiguous columns, copied only if it is not so already; rows may overlap."""
     fits = (x.shape[1] <= 1 or x.strides[1] == x.itemsize) and x.strides[0] % x.itemsize == 0
-    return x if fits else np.ascontiguousarray(x)
+    return x if fits else _library({"x": x}).ascontiguousarray(x)
+
+
+def _library(arrays: dict[str, Any]) -> Any:
+    """NumPy, or CuPy for arrays on a GPU; a mixture is a ValueError."""
+    there = {name: hasattr(value, "__cuda_array_interface__") for name, value in arrays.items()}
+    if not any(there.values()):
+        return np
+    host = [name for name, on_gpu in there.items() if not on_gpu]
+    if host:
+        raise ValueError(f"{host[0]}: lies in host memory, but others on a GPU; move all of them to one side.")
+    try:
+        import cupy
+    except ImportError:
+        raise TypeError(
+            f"{next(iter(there))}: lies on a GPU; install CuPy for such arrays, or use brainwavlm_fast.ops for torch."
+        ) from None
+    return cupy
+
+
+def _empty(like: Array, shape: tuple[int, ...]) -> Array:
+    return _library({"x": like}).empty(shape, like.dtype)
+
+
+def _beside(like: Array, values: Array) -> Array:
+    """Host values where an array lies, in its type."""
+    return _library({"x": like}).asarray(values.astype(like.dtype))
+
+
+def _host(array: Any) -> Any:
+    return array.get() if hasattr(array, "__cuda_array_interface__") else array
+
+
+def _stream(x: Array) -> int:
+    library = _library({"x": x})
+    return 0 if library is np else int(library.cuda.get_current_stream().ptr)

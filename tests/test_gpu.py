@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers.tiny import randomise_lora, save_tiny
 
-from brainwavlm_fast import RidgeCV, ops, reference
+from brainwavlm_fast import RidgeCV, kernels, ops, reference
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.model import BrainWavLM, Story
 from brainwavlm_fast.training.losses import training_loss
@@ -150,6 +150,30 @@ def test_ridge_is_the_hosts(dtype, bound):
         same = there.alphas_ == host.alphas_
         assert same.mean() > 0.99
         np.testing.assert_allclose(there.coef_[same], host.coef_[same], rtol=0, atol=1e2 * bound)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_cupy_arrays_need_no_torch(axis):
+    cupy = pytest.importorskip("cupy")
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((50, 300), dtype=np.float32) for _ in range(2))
+    there = [cupy.asarray(a) for a in (x, y)]
+    found = kernels.correlation(*there, axis=axis)
+    assert isinstance(found, cupy.ndarray)
+    np.testing.assert_allclose(found.get(), kernels.correlation(x, y, axis=axis), atol=2e-6)
+    weights = rng.random(300)
+    weights[::4] = 0
+    for w in (None, weights):
+        loss, gradient = kernels.correlation_loss_grad(*there, axis=axis, weights=w)
+        expected, wanted = kernels.correlation_loss_grad(x, y, axis=axis, weights=w)
+        assert loss == pytest.approx(expected, abs=1e-6)
+        np.testing.assert_allclose(gradient.get(), wanted, atol=1e-6)
+    stacked = kernels.delay_stack(there[0].T, [1, -2], run_onsets=[0, 100], zscore=True)
+    np.testing.assert_allclose(
+        stacked.get(), kernels.delay_stack(x.T, [1, -2], run_onsets=[0, 100], zscore=True), atol=1e-5
+    )
+    with pytest.raises(ValueError, match="y: lies in host memory"):
+        kernels.correlation(there[0], y, axis=axis)
 
 
 @pytest.mark.parametrize("axis", [0, 1])

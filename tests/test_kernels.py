@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -243,3 +245,20 @@ def test_build_info_says_what_was_built():
     assert info["simd"] in ("baseline", "avx2", "avx512")
     assert info["threads"] >= 1
     assert isinstance(info["cuda_built"], bool)
+
+
+class OnAGpu:
+    """What tells a GPU's array from others."""
+
+    __cuda_array_interface__ = {"shape": (4, 3), "typestr": "<f4", "data": (0, False), "version": 3}  # noqa: RUF012
+
+
+def test_arrays_on_different_sides_are_refused():
+    with pytest.raises(ValueError, match="y: lies in host memory, but others on a GPU"):
+        kernels.correlation(OnAGpu(), GOOD, axis=0)
+
+
+@pytest.mark.skipif(find_spec("cupy") is not None, reason="CuPy is here")
+def test_a_gpus_arrays_need_cupy():
+    with pytest.raises(TypeError, match="x: lies on a GPU; install CuPy"):
+        kernels.delay_stack(OnAGpu(), [1])
