@@ -14,7 +14,7 @@ namespace bwlm::cpu {
 namespace {
 
 constexpr int64_t kRows = 32;            // rows of a piece of work
-constexpr int64_t kColumns = 128;        // columns of a block whose moments are taken together
+constexpr int64_t kColumns = 256;        // columns of a block whose moments are taken together
 constexpr int64_t kScored = 1024;        // elements z-scored before they are written
 constexpr int64_t kStreamed = 16 << 20;  // bytes of a stack from which it is written past the cache
 
