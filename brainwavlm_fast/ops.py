@@ -44,16 +44,13 @@ def correlation_loss(
     _check_axis(axis)
     if target.requires_grad:
         raise ValueError("target: requires a gradient, which this loss does not give; detach it.")
-    if weights is None:
-        r = _correlation(pred, target, None, axis, num_threads)
-        return (-r.mean(dtype=torch.float64) if r.numel() else r.sum(dtype=torch.float64)).to(pred.dtype)
-    if weights.shape != pred.shape[1:] or weights.device != pred.device:
-        raise ValueError(
-            f"weights: expected ({pred.shape[1]},) on {pred.device}, got {tuple(weights.shape)} on {weights.device}."
-        )
-    weights = weights.detach().to(pred.dtype)
+    if weights is not None:
+        if weights.shape != pred.shape[1:] or weights.device != pred.device:
+            found = f"{tuple(weights.shape)} on {weights.device}"
+            raise ValueError(f"weights: expected ({pred.shape[1]},) on {pred.device}, got {found}.")
+        weights = weights.detach().to(pred.dtype)
     r = _correlation(pred, target, weights, axis, num_threads)
-    if axis == 1:
+    if weights is None or axis == 1:
         return (-r.mean(dtype=torch.float64) if r.numel() else r.sum(dtype=torch.float64)).to(pred.dtype)
     total = torch.where(weights > 0, weights * r, 0).sum(dtype=torch.float64)
     return (-total / weights.sum(dtype=torch.float64).clamp_min(torch.finfo(torch.float64).tiny)).to(pred.dtype)

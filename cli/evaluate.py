@@ -10,7 +10,17 @@ import typer
 
 from brainwavlm_fast.errors import ConfigError
 
-from .output import DataOption, JsonOption, alpha_grid, command, print_json, print_table, progress, whole_numbers
+from .output import (
+    DataOption,
+    JsonOption,
+    alpha_grid,
+    command,
+    print_json,
+    print_table,
+    progress,
+    require_least,
+    whole_numbers,
+)
 
 _ROWS = (("all", "whole cortex"), ("ac", "auditory cortex (AC)"), ("nonac", "rest (all but AC)"))
 _MORE_ROWS = (("lh", "left hemisphere"), ("rh", "right hemisphere"))
@@ -53,10 +63,8 @@ def evaluate(
     from brainwavlm_fast.evaluation.run import evaluate_run
     from brainwavlm_fast.memory import keep_freed_memory
 
-    counts = (("--chunk", chunk, 1), ("--splits", splits, 1), ("--gap", gap, 0), ("--seed", seed, 0))
-    for name, value, least in (*counts, ("--permutations", permutations, 0)):
-        if value < least:
-            raise ConfigError(f"{name} is {value}; it must be {least} or more.")
+    require_least(("--chunk", chunk, 1), ("--splits", splits, 1), ("--gap", gap, 0), ("--seed", seed, 0))
+    require_least(("--permutations", permutations, 0))
     if memory_gb <= 0:
         raise ConfigError(f"--memory-gb is {memory_gb}; it must be positive.")
     ridge = RidgeSettings(chunk_length=chunk, n_splits=splits, gap=gap, seed=seed)

@@ -81,6 +81,13 @@ def print_table(title: str, columns: list[str], rows: list[list[str]], *, to_std
     console.print(table)
 
 
+def require_least(*options: tuple[str, int, int]) -> None:
+    """Hold options, each (name, value, smallest value allowed), to their least; a ConfigError names the first below."""
+    for name, value, least in options:
+        if value < least:
+            raise ConfigError(f"{name} is {value}; it must be {least} or more.")
+
+
 def whole_numbers(text: str, option: str) -> list[int]:
     """Numbers given as 5,10 or 1-10, rising; a ConfigError that names the option otherwise."""
     chosen: set[int] = set()

@@ -7,9 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from brainwavlm_fast.errors import ConfigError
-
-from .output import DataOption, JsonOption, alpha_grid, command, print_json, print_table, progress, whole_numbers
+from .output import (
+    DataOption,
+    JsonOption,
+    alpha_grid,
+    command,
+    print_json,
+    print_table,
+    progress,
+    require_least,
+    whole_numbers,
+)
 
 
 @command
@@ -60,9 +68,7 @@ def probe(
     from brainwavlm_fast.evaluation.probes import ProbeSettings
     from brainwavlm_fast.memory import keep_freed_memory
 
-    for name, value, least in (("--chunk", chunk, 1), ("--seed", seed, 0), ("--stories", stories or 1, 1)):
-        if value < least:
-            raise ConfigError(f"{name} is {value}; it must be {least} or more.")
+    require_least(("--chunk", chunk, 1), ("--seed", seed, 0), ("--stories", 1 if stories is None else stories, 1))
     settings = ProbeSettings(chunk_length=chunk, seed=seed)
     if alphas is not None:
         settings = replace(settings, alphas=alpha_grid(alphas))

@@ -9,7 +9,7 @@ import typer
 
 from brainwavlm_fast.errors import ConfigError
 
-from .output import DataOption, JsonOption, command, print_json, print_table, progress
+from .output import DataOption, JsonOption, command, print_json, print_table, progress, require_least
 
 _TITLES = {"all": "whole cortex", "ac": "auditory cortex", "nonac": "all but auditory cortex"}
 
@@ -36,9 +36,7 @@ def transfer(
     from brainwavlm_fast.evaluation.transfer import transfer as evaluate_transfer
     from brainwavlm_fast.memory import keep_freed_memory
 
-    for name, value, least in (("--chunk", chunk, 1), ("--seed", seed, 0)):
-        if value < least:
-            raise ConfigError(f"{name} is {value}; it must be {least} or more.")
+    require_least(("--chunk", chunk, 1), ("--seed", seed, 0))
     names = [name.strip() for name in subjects.split(",") if name.strip()]
     if not names or memory_gb <= 0:
         raise ConfigError("--subjects needs at least one subject, such as S01,S02, and --memory-gb a positive number.")

@@ -63,7 +63,7 @@ BWLM_INLINE void column_moments(const T* x, int64_t stride, int64_t n, int64_t w
     for (int64_t c = 0; c < width; ++c) {
         const double error = missed[c] / count, variance = squares[c] / count - error * error;
         mean[c] = static_cast<T>(static_cast<double>(mean[c]) + error);
-        scale[c] = static_cast<T>(1 / std::sqrt(variance + eps));
+        scale[c] = static_cast<T>(1 / std::sqrt(std::max(variance, 0.0) + eps));
     }
 }
 
@@ -71,7 +71,7 @@ BWLM_INLINE void column_moments(const T* x, int64_t stride, int64_t n, int64_t w
 // with kScored the sums of g and of g z over the run are taken on the way, z the z-scored x.
 template <bool kScored, typename T>
 BWLM_INLINE void collect(const T* g, int64_t gs, const Delays& d, const Run& run, int64_t n_columns, T* gx,
-                         int64_t xs_out, const T* x, int64_t xs, int64_t width, const T* mean, const T* scale,
+                         int64_t gxs, const T* x, int64_t xs, int64_t width, const T* mean, const T* scale,
                          double* sum_g, double* sum_gz) {
     walk<T>(run.last - run.first, width,
             [&](auto lanes, int64_t first, int64_t rows, int64_t c) __attribute__((always_inline)) {
@@ -86,7 +86,7 @@ BWLM_INLINE void collect(const T* g, int64_t gs, const Delays& d, const Run& run
                         fetch_ahead(from + rows * gs);
                         total += V::load(from);
                     }
-                    V::store(total, gx + t * xs_out + c);
+                    V::store(total, gx + t * gxs + c);
                     if constexpr (kScored) {
                         fetch_ahead(x + (t + rows) * xs + c);
                         few += total;
@@ -126,15 +126,15 @@ BWLM_INLINE void unscore(T* g, int64_t gs, const T* x, int64_t xs, int64_t n, in
 // cache.
 template <typename T>
 BWLM_INLINE void backward(const T* g, int64_t gs, const Delays& d, const Run& run, int64_t n_columns, T* gx,
-                          int64_t xs_out, const T* x, int64_t xs, int64_t width, const T* mean,
+                          int64_t gxs, const T* x, int64_t xs, int64_t width, const T* mean,
                           const T* scale) {
     double sum_g[kColumns] = {}, sum_gz[kColumns] = {};
     if (!mean) {
-        collect<false>(g, gs, d, run, n_columns, gx, xs_out, x, xs, width, mean, scale, sum_g, sum_gz);
+        collect<false>(g, gs, d, run, n_columns, gx, gxs, x, xs, width, mean, scale, sum_g, sum_gz);
         return;
     }
-    collect<true>(g, gs, d, run, n_columns, gx, xs_out, x, xs, width, mean, scale, sum_g, sum_gz);
-    unscore(gx, xs_out, x, xs, run.last - run.first, width, mean, scale, sum_g, sum_gz);
+    collect<true>(g, gs, d, run, n_columns, gx, gxs, x, xs, width, mean, scale, sum_g, sum_gz);
+    unscore(gx, gxs, x, xs, run.last - run.first, width, mean, scale, sum_g, sum_gz);
 }
 
 template <typename T>
@@ -151,14 +151,14 @@ BWLM_CLONES void column_moments_any(const double* x, int64_t stride, int64_t n, 
     column_moments(x, stride, n, width, eps, mean, scale);
 }
 BWLM_CLONES void backward_any(const float* g, int64_t gs, const Delays& d, const Run& run, int64_t n_columns,
-                              float* gx, int64_t xs_out, const float* x, int64_t xs, int64_t width,
+                              float* gx, int64_t gxs, const float* x, int64_t xs, int64_t width,
                               const float* mean, const float* scale) {
-    backward(g, gs, d, run, n_columns, gx, xs_out, x, xs, width, mean, scale);
+    backward(g, gs, d, run, n_columns, gx, gxs, x, xs, width, mean, scale);
 }
 BWLM_CLONES void backward_any(const double* g, int64_t gs, const Delays& d, const Run& run, int64_t n_columns,
-                              double* gx, int64_t xs_out, const double* x, int64_t xs, int64_t width,
+                              double* gx, int64_t gxs, const double* x, int64_t xs, int64_t width,
                               const double* mean, const double* scale) {
-    backward(g, gs, d, run, n_columns, gx, xs_out, x, xs, width, mean, scale);
+    backward(g, gs, d, run, n_columns, gx, gxs, x, xs, width, mean, scale);
 }
 BWLM_CLONES void score_row_any(const float* x, const float* mean, const float* scale, float* z, int64_t n) {
     score_row(x, mean, scale, z, n);
