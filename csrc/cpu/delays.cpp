@@ -126,8 +126,7 @@ BWLM_INLINE void unscore(T* g, int64_t gs, const T* x, int64_t xs, int64_t n, in
 // cache.
 template <typename T>
 BWLM_INLINE void backward(const T* g, int64_t gs, const Delays& d, const Run& run, int64_t n_columns, T* gx,
-                          int64_t gxs, const T* x, int64_t xs, int64_t width, const T* mean,
-                          const T* scale) {
+                          int64_t gxs, const T* x, int64_t xs, int64_t width, const T* mean, const T* scale) {
     double sum_g[kColumns] = {}, sum_gz[kColumns] = {};
     if (!mean) {
         collect<false>(g, gs, d, run, n_columns, gx, gxs, x, xs, width, mean, scale, sum_g, sum_gz);
