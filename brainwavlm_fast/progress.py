@@ -53,5 +53,5 @@ class TerminalProgress(Progress):
             yield advance
 
     def say(self, message: str) -> None:
-        self._console.print(message, markup=False)
+        self._console.print(message, markup=False, soft_wrap=True)  # whole in a log; a terminal breaks it by itself
         sys.stderr.flush()

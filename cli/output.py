@@ -77,7 +77,8 @@ def print_table(title: str, columns: list[str], rows: list[list[str]], *, to_std
     for row in rows:
         table.add_row(*row)
     console = Console(stderr=to_stderr, highlight=False, markup=False)
-    console.print(title, style="bold")  # not the table's own title, which would be broken to the table's width
+    # Not the table's own title, which would be broken to the table's width.
+    console.print(title, style="bold", soft_wrap=True)
     console.print(table)
 
 

@@ -22,3 +22,9 @@ def test_terminals_see_the_task_its_count_and_its_note_on_stderr(capsys):
     assert out == ""
     for text in ("epoch 1/2", "3/3", "eta", "loss -0.1234", "then 1 more", "saved [at] step 3"):
         assert text in err
+
+
+def test_a_long_line_stays_whole_outside_a_terminal(capsys):
+    path = "/".join(["a_long_folder"] * 12)
+    TerminalProgress().say(f"{path} holds these results already; nothing to do.")
+    assert capsys.readouterr().err == f"{path} holds these results already; nothing to do.\n"

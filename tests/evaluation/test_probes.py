@@ -202,7 +202,7 @@ def test_the_probe_command(run: Path, spoken: Path) -> None:
     shown = bwlm(*arguments)
     assert shown.exit_code == 0, shown.output
     for words in ("log-mel filterbank (40 bands)", "word embeddings (3", "pre-trained", "UTS02-nonac", "change"):
-        assert words in shown.stdout.replace("\n", " ")
+        assert words in shown.stdout
     assert "have no embedding and are left out, most often: xyzzy" in shown.stdout
     again = bwlm(*arguments, "--json")
     assert json.loads(again.stdout) == json.loads((run / "probes/summary.json").read_text())
@@ -248,7 +248,7 @@ def test_the_features_command(run: Path, tree: Path, tmp_path: Path, tiny_wavlm:
     ):
         refused = bwlm(*change)
         assert refused.exit_code == 2
-        assert message in refused.stderr.replace("\n", " "), refused.stderr
+        assert message in refused.stderr, refused.stderr
 
 
 def test_a_language_models_states_are_probed(run: Path, spoken: Path, tmp_path: Path) -> None:
@@ -256,12 +256,12 @@ def test_a_language_models_states_are_probed(run: Path, spoken: Path, tmp_path: 
     arguments = ["text-features", model, "--data", spoken, "--out", out, "--context", 64]
     shown = bwlm(*arguments)
     assert shown.exit_code == 0, shown.output
-    assert "4 stories, layer 1" in shown.stdout.replace("\n", " ")
+    assert "4 stories, layer 1" in shown.stdout
     with h5py.File(out) as file:
         assert {name: file[name].shape for name in file} == {story: (n, 16) for story, n in STORIES.items()}
     assert "nothing to do" in bwlm(*arguments).stderr
     for change, message in ((["--layer", 2], "holds something else"), (["--layer", 4], "layer 4 does not exist")):
-        assert message in bwlm(*arguments, *change).stderr.replace("\n", " ")
+        assert message in bwlm(*arguments, *change).stderr
     probed = bwlm("probe", run, "--data", spoken, "--target", out, "--chunk", 4, "--layers", 1, "--out", tmp_path / "p")
     assert probed.exit_code == 0, probed.output
     assert "states" in json.loads((tmp_path / "p/summary.json").read_text())["targets"]
