@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,15 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 from ..data import Split
 from ..errors import ConfigError, DataError
 from ..kernels import delay_stack
-from ..progress import Progress
+from ..progress import Advance, Progress
 from .designs import DelayedDesign
-from .ridge import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
+from .ridge_alphas import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
 from .ridge_arrays import Arrays, arrays_on
 from .ridge_plan import RidgePlan
 from .splits import ChunkBootstrap, resolve_splits
 from .splits import Split as RowSplit
 
-_VOXELS_AT_ONCE = 2048
 _GIB = 1 << 30
 
 
@@ -162,19 +162,32 @@ def encode(
         {s: np.full((n_rows[s], n), np.nan, X.dtype) for s in split.test} if keep_predictions else None,
     )
     stretch = max(1, int(memory_gb * _GIB / (8 * sum(n_rows.values()))))  # what is read, and a z-scored copy
+    width = plan.tile_width()
     with progress.task(label, n) as advance:
+        if alphas is None:
+            plan.decompose(penalties(grid, ridge.penalty), splits=range(plan.n_splits))
+        else:
+            plan.decompose()
         for first in range(0, n, stretch):
             here = slice(first, min(first + stretch, n))
             measured = _read(responses, here, n_rows)
-            for start in range(here.start, here.stop, _VOXELS_AT_ONCE):
-                tile = slice(start, min(start + _VOXELS_AT_ONCE, here.stop))
+            jobs, widths = [], []
+            for start in range(here.start, here.stop, width):
+                tile = slice(start, min(start + width, here.stop))
                 part = {name: Y[:, tile.start - first : tile.stop - first] for name, Y in measured.items()}
                 given = None if alphas is None else np.asarray(alphas, dtype=np.float64)[tile]
-                _encode_tile(plan, placed, part, split, tile, given, grid, ridge.penalty, arrays, out)
-                advance(tile.stop - tile.start)
+                jobs.append(
+                    partial(_encode_tile, plan, placed, part, split, tile, given, grid, ridge.penalty, arrays, out)
+                )
+                widths.append(tile.stop - tile.start)
+            plan.each(jobs, done=partial(_advance, advance, widths))
     if out.excluded.all():
         raise DataError(f"every one of the {n} voxels holds NaN or a constant in some story; nothing can be fitted.")
     return out
+
+
+def _advance(advance: Advance, widths: Sequence[int], number: int) -> None:
+    advance(widths[number])
 
 
 def bootstrap_rows(ridge: RidgeSettings, lengths: Sequence[int]) -> list[RowSplit]:
@@ -223,7 +236,7 @@ def _encode_tile(
     prepared = plan.prepare(Y)
     if given is None:
         scores = plan.score(prepared, penalties(grid, convention)) / plan.n_splits
-        chosen = choose_alphas(grid, scores, per_target=True)
+        chosen = choose_alphas(grid, scores)
         assert out.cv_scores is not None
         out.cv_scores[voxels] = scores.max(axis=0)
     else:

@@ -22,7 +22,8 @@ from ..progress import Progress
 from .layer_features import LayerFeatures, Source
 from .probe_targets import Target
 from .results import SUMMARY, finished, write_arrays
-from .ridge import FIELD_ALPHAS, RidgeCV
+from .ridge import RidgeCV
+from .ridge_alphas import FIELD_ALPHAS
 from .splits import ChunkBootstrap
 
 _END_OF_GRID = 1 / 3  # share of dimensions at an end of the grid of alphas that is worth a warning

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,12 +15,12 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 
 from ..kernels import delay_stack
 from .designs import DelayedDesign, DenseDesign, Design
+from .ridge_alphas import FIELD_ALPHAS, check_alphas, check_groups, check_target_alphas, choose_alphas, penalties
 from .ridge_arrays import HostArrays, arrays_on, score_targets
-from .ridge_plan import RidgePlan, Scores
+from .ridge_plan import Prepared, RidgePlan, Scores
 from .splits import resolve_splits
 
 _SPLITS_AT_ONCE = 4  # decompositions held in memory
-FIELD_ALPHAS: tuple[float, ...] = tuple(float(alpha) for alpha in np.logspace(1, 4, 10))
 
 
 class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -43,7 +44,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     alpha_per_target : True chooses an alpha for each target, False one for all (best mean score).
     delays : FIR delays in TRs: features are stacked at these, inside each run, as :func:`brainwavlm_fast.delay_stack`
         does, but the stack is not made (it is with ``fit_intercept`` or fewer rows than columns). None: as they are.
-    n_targets_batch : targets worked on at once; None: as many as 192 MiB of temporaries allow (4 GiB on a GPU).
+    n_targets_batch : targets of a piece of work; None: as many as 96 MiB of temporaries allow (4 GiB on a GPU). On the
+        host as many pieces run side by side as BLAS has threads; results do not depend on how many those are.
     device : where products with the targets are made, as torch names it. None: where ``y`` lies, the host unless it
         is a CUDA tensor. With ``"cuda"`` targets in host memory travel a batch at a time, so neither they nor the
         weights need fit the GPU. Decompositions are made on the host; results always are NumPy arrays.
@@ -101,6 +103,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         *,
         run_onsets: ArrayLike | None = None,
         target_alphas: ArrayLike | None = None,
+        target_groups: ArrayLike | None = None,
     ) -> Self:
         """Choose alphas, then fit on all rows.
 
@@ -111,6 +114,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             an error.
         run_onsets : first row of each run (story), so that no delay and no held-out chunk straddles two; None: one.
         target_alphas : (n_targets,) alphas to use as they are, without cross-validation (NaN for excluded targets).
+        target_groups : (n_targets,) labels, numbers or words: one alpha a label, best for the mean score of its
+            targets, whatever ``alpha_per_target`` says.
 
         Raises
         ------
@@ -145,7 +150,10 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         )
         alphas = check_alphas(self.alphas) if choosing else None
         given = None if choosing else check_target_alphas(target_alphas, self.excluded_)
-        chosen, scores, coef, intercept = self._solve(plan, targets, alphas, given)
+        groups = check_groups(target_groups, self.excluded_)
+        if groups is None and not self.alpha_per_target:
+            groups = np.zeros(len(used))
+        chosen, scores, coef, intercept = self._solve(plan, targets, alphas, given, groups)
         self.alphas_ = self._spread(chosen, np.float64)
         self.cv_scores_ = self._spread(scores, np.float64) if choosing else None
         self.coef_ = self._spread(coef, coef.dtype).T
@@ -192,39 +200,45 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return DelayedDesign(X, self.delays, run_onsets=_onsets(run_onsets))
 
     def _solve(
-        self, plan: RidgePlan, targets: Any, alphas: Scores | None, given: Scores | None
+        self, plan: RidgePlan, targets: Any, alphas: Scores | None, given: Scores | None, groups: NDArray[Any] | None
     ) -> tuple[Scores, Scores, NDArray[Any], NDArray[Any]]:
         """Alphas (n_targets,), mean scores (n_alphas, n_targets), weights (n_features, n_targets) and intercepts.
 
-        Either ``alphas`` to choose from or ``given`` ones, a target each. Works tile by tile; scores and weights of a
-        tile share its cross products, unless all targets or many splits must be scored before any alpha is chosen.
+        Either ``alphas`` to choose from or ``given`` ones, a target each. Works tile by tile, tiles side by side;
+        scores and weights of a tile share its cross products, unless all targets or many splits must be scored before
+        any alpha is chosen.
         """
         width = self.n_targets_batch or plan.tile_width()
         tiles = [slice(start, start + width) for start in range(0, targets.shape[1], width)]
         grid = penalties(alphas, self.penalty) if alphas is not None else np.empty(0)
         scores = np.zeros((len(grid), targets.shape[1]))
-        if alphas is not None and self._gcv and not self.alpha_per_target:
-            for tile in tiles:
-                scores[:, tile] = plan.gcv(plan.prepare(targets[:, tile]), grid)
-            given = choose_alphas(alphas, scores, per_target=False)
-        elif alphas is not None and not (self.alpha_per_target and plan.n_splits <= _SPLITS_AT_ONCE):
-            for first in range(0, plan.n_splits, _SPLITS_AT_ONCE):
-                some = range(first, min(first + _SPLITS_AT_ONCE, plan.n_splits))
-                for tile in tiles:
-                    scores[:, tile] += plan.score(plan.prepare(targets[:, tile]), grid, splits=some) / plan.n_splits
+
+        def add_scores(tile: slice, splits: range, prepared: Prepared | None = None) -> None:
+            prepared = prepared or plan.prepare(targets[:, tile])
+            found = plan.gcv(prepared, grid) if self._gcv else plan.score(prepared, grid, splits=splits) / plan.n_splits
+            scores[:, tile] += found
+
+        if alphas is not None and (groups is not None or plan.n_splits > _SPLITS_AT_ONCE):
+            for first in range(0, max(plan.n_splits, 1), _SPLITS_AT_ONCE):
+                splits = range(first, min(first + _SPLITS_AT_ONCE, plan.n_splits))
+                plan.decompose(grid, splits=splits)
+                plan.each([partial(add_scores, tile, splits) for tile in tiles])
                 plan.forget()
-            given = choose_alphas(alphas, scores, per_target=self.alpha_per_target)
-        parts = []
-        for tile in tiles:
+            given = choose_alphas(alphas, scores, groups)
+
+        def fit_tile(tile: slice) -> tuple[Scores, NDArray[Any], NDArray[Any]]:
             prepared = plan.prepare(targets[:, tile])
-            if alphas is not None and given is None:
-                found = plan.gcv(prepared, grid) if self._gcv else plan.score(prepared, grid) / plan.n_splits
-                scores[:, tile] = found
-                chosen = choose_alphas(alphas, scores[:, tile], per_target=True)
+            if given is None:
+                assert alphas is not None
+                add_scores(tile, range(plan.n_splits), prepared)
+                chosen = choose_alphas(alphas, scores[:, tile])
             else:
-                chosen = np.asarray(given)[tile]
+                chosen = given[tile]
             weights, offset = plan.weights(prepared, penalties(chosen, self.penalty))
-            parts.append((chosen, _on_host(weights), offset))
+            return chosen, _on_host(weights), offset
+
+        plan.decompose(grid, splits=range(plan.n_splits) if given is None else ())
+        parts = plan.each([partial(fit_tile, tile) for tile in tiles])
         chosen_of, coef, intercept = zip(*parts, strict=True)
         return np.concatenate(chosen_of), scores, np.concatenate(coef, axis=1), np.concatenate(intercept)
 
@@ -235,41 +249,6 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         out = np.full((*values.shape[:-1], len(self.excluded_)), np.nan, dtype=dtype)
         out[..., ~self.excluded_] = values
         return out
-
-
-def penalties(alphas: NDArray[np.float64], convention: str) -> NDArray[np.float64]:
-    """What is added to the diagonal of X'X for alphas of a convention, ``"alpha_squared"`` or ``"alpha"``."""
-    if convention not in ("alpha_squared", "alpha"):
-        raise ValueError(f"penalty must be 'alpha_squared' or 'alpha', got {convention!r}.")
-    return np.square(alphas) if convention == "alpha_squared" else alphas
-
-
-def check_alphas(alphas: ArrayLike) -> NDArray[np.float64]:
-    """The alphas to choose from as float64 (n_alphas,), or a ValueError."""
-    values = np.atleast_1d(np.asarray(alphas, dtype=np.float64))
-    if values.ndim != 1 or values.size == 0 or not np.all(np.isfinite(values) & (values > 0)):
-        raise ValueError(f"alphas must be one or more positive, finite numbers, got {alphas!r}.")
-    return values
-
-
-def choose_alphas(alphas: NDArray[np.float64], scores: NDArray[np.float64], *, per_target: bool) -> NDArray[np.float64]:
-    """The best alpha of each target (n_targets,) from scores (n_alphas, n_targets); ties go to the smallest."""
-    order = np.argsort(alphas, kind="stable")
-    if per_target:
-        return alphas[order][np.argmax(scores[order], axis=0)]
-    best = alphas[order][np.argmax(scores[order].mean(axis=1))]
-    return np.full(scores.shape[1], best)
-
-
-def check_target_alphas(values: ArrayLike | None, excluded: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Given alphas of the targets that are not excluded, or a ValueError."""
-    given = np.asarray(values, dtype=np.float64)
-    if given.shape != excluded.shape:
-        raise ValueError(f"target_alphas must have shape {excluded.shape}, one a target, got {given.shape}.")
-    used = given[~excluded]
-    if not np.all(np.isfinite(used) & (used > 0)):
-        raise ValueError("target_alphas must be positive and finite for every target without NaN.")
-    return used
 
 
 def _onsets(run_onsets: ArrayLike | None) -> list[int] | None:

@@ -6,7 +6,8 @@ here multiplies, slices and adds alike in both libraries; only what they spell d
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .. import kernels, ops
+from .side_by_side import side_by_side
 
+Result = TypeVar("Result")
 Float64 = NDArray[np.float64]
 _ROWS = 128  # summed in the data's own precision before they are added in float64
 
@@ -23,6 +26,9 @@ class Arrays(Protocol):
     """Where matrices as wide as the targets lie, and what is done with them there."""
 
     tile_bytes: int
+
+    def each(self, jobs: Sequence[Callable[[], Result]], done: Callable[[int], object]) -> list[Result]:
+        """Results of pieces of work, each on targets of its own, as :func:`side_by_side` gives them."""
 
     def hold(self, array: Any, dtype: Any) -> Any:
         """The array here, in a type."""
@@ -52,7 +58,10 @@ class Arrays(Protocol):
 class HostArrays:
     """NumPy, whose BLAS was the fastest on the CPUs tried."""
 
-    tile_bytes = 192 << 20
+    tile_bytes = 96 << 20  # a thread
+
+    def each(self, jobs: Sequence[Callable[[], Result]], done: Callable[[int], object]) -> list[Result]:
+        return side_by_side(jobs, done=done)
 
     def hold(self, array: Any, dtype: Any) -> NDArray[Any]:
         return np.ascontiguousarray(array, dtype=dtype)
@@ -90,6 +99,13 @@ class TorchArrays:
 
     def __init__(self, device: Any) -> None:
         self.device = torch.device(device)
+
+    def each(self, jobs: Sequence[Callable[[], Result]], done: Callable[[int], object]) -> list[Result]:
+        results = []
+        for number, job in enumerate(jobs):
+            results.append(job())
+            done(number)
+        return results
 
     def hold(self, array: Any, dtype: Any) -> torch.Tensor:
         wanted = torch.float32 if np.dtype(dtype) == np.float32 else torch.float64

@@ -8,50 +8,24 @@ targets lie: on the host, or on a GPU.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .designs import DenseDesign, Design
 from .ridge_arrays import Arrays, HostArrays, score_targets
+from .ridge_folds import MAX_GROUPED, Eigen, Fold, decompose, make_fold, row_groups
 from .ridge_sweep import RidgeSweep
+from .side_by_side import side_by_side
 from .splits import Split
 
 Floats = NDArray[np.floating[Any]]
 Scores = NDArray[np.float64]
-_MAX_GROUPED = 3  # splits whose rows are grouped by pattern: 2 ** 3 cross products at most
-
-
-@dataclass(frozen=True)
-class _Eigen:
-    """A Gram matrix's non-null eigenvalues (rank,), and eigenvectors (n_columns, rank), float64 and as the data are,
-    where the targets lie."""
-
-    values: NDArray[np.float64]
-    exact: NDArray[np.float64]
-    vectors: Any
-
-
-@dataclass
-class _Fold:
-    """One split, decomposed.
-
-    ``left_out`` are the rows that do not train, ``held`` the rows that are scored; ``held_basis`` (n_held, rank) is
-    the held-out design, centred, in the basis of the eigenvectors, and ``held_mean`` (rank,) its mean, relative to
-    that of the training rows. ``sweep`` is made for the first grid of penalties that it pays for.
-    """
-
-    eigen: _Eigen
-    mean: Floats
-    n_train: int
-    left_out: NDArray[np.intp]
-    held: NDArray[np.intp]
-    held_basis: NDArray[np.float64]
-    held_mean: NDArray[np.float64]
-    sweep: RidgeSweep | None = None
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -120,10 +94,10 @@ class RidgePlan:
         design.place(self._arrays)
         self._splits = list(splits)
         self._fit_intercept, self._scoring, self._n_targets = fit_intercept, scoring, n_targets
-        self._groups = _groups(n_rows, self._splits)
+        self._groups = row_groups(n_rows, self._splits)
         self._gram = design.gram()
-        self._folds: dict[int, _Fold] = {}
-        self._whole: _Eigen | None = None
+        self._folds: dict[int, Fold] = {}
+        self._whole: Eigen | None = None
 
     def prepare(self, Y: Any) -> Prepared:
         """Take targets (n_rows, n_targets), from wherever they are, for :meth:`score` and :meth:`weights`."""
@@ -149,12 +123,45 @@ class RidgePlan:
         ``splits`` are the numbers of those wanted, all by default; their decompositions are kept until
         :meth:`forget`.
         """
+        wanted = splits if splits is not None else range(self.n_splits)
+        self.decompose(penalties, splits=wanted)
         total = np.zeros((len(penalties), prepared.targets.shape[1]))
-        for k in splits if splits is not None else range(self.n_splits):
-            fold = self._fold(k)
-            self._warn_if_small(float(np.min(penalties)), fold.eigen)
-            total += self._score_fold(k, fold, prepared, penalties)
+        for k in wanted:
+            total += self._score_fold(k, self._folds[k], prepared, penalties)
         return total
+
+    def each(
+        self, jobs: Sequence[Callable[[], Result]], *, done: Callable[[int], object] = lambda number: None
+    ) -> list[Result]:
+        """Results of pieces of work, each on targets of its own: side by side on the host, in turn on a GPU."""
+        return self._arrays.each(jobs, done)
+
+    def decompose(self, penalties: NDArray[np.float64] | None = None, *, splits: Sequence[int] = ()) -> None:
+        """Decompose all rows, and splits for a grid of penalties, side by side: what is not there yet.
+
+        The other methods see to it themselves; it must be done before they are called from several threads.
+        """
+        grid = np.empty(0) if penalties is None else penalties
+        wanted = [k for k in splits if k not in self._folds or self._wants_sweep(self._folds[k], grid)]
+        jobs: list[Callable[[], None]] = [partial(self._decompose_split, k, grid) for k in wanted]
+        if self._whole is None:
+            jobs.append(self._decompose_rows)
+        if jobs:
+            side_by_side(jobs)
+        for k in wanted:
+            self._warn_if_small(float(np.min(grid)), self._folds[k].eigen)
+
+    def _decompose_rows(self) -> None:
+        self._whole = decompose(self._gram, self._arrays, self.dtype)
+
+    def _decompose_split(self, number: int, penalties: NDArray[np.float64]) -> None:
+        arrays, centre = self._arrays, self._fit_intercept
+        if number not in self._folds:
+            split = self._splits[number]
+            self._folds[number] = make_fold(self._design, self._gram, split, number, arrays, centre=centre)
+        fold = self._folds[number]
+        if self._wants_sweep(fold, penalties):
+            fold.sweep = RidgeSweep.prepare(fold.eigen.values, fold.held_basis, penalties, arrays, self.dtype)
 
     def gcv(self, prepared: Prepared, penalties: NDArray[np.float64]) -> Scores:
         """Generalised cross-validation on all rows, as an R2: 1 - GCV error / variance, (n_penalties, n_targets).
@@ -162,7 +169,7 @@ class RidgePlan:
         The error is n |y - Hy|^2 / trace(I - H)^2, H = X (X'X + penalty I)^-1 X' (Golub, Heath & Wahba 1979): the
         decomposition that the weights need anyway gives it, without a split.
         """
-        eigen, arrays = self._decomposed(), self._arrays
+        eigen, arrays = self._all_rows(), self._arrays
         self._warn_if_small(float(np.min(penalties)), eigen)
         explained = arrays.to_host(eigen.vectors.T @ prepared.cross()).astype(np.float64) ** 2
         d = 1.0 / (eigen.values + penalties[:, None])
@@ -181,7 +188,7 @@ class RidgePlan:
         """Weights on all rows with one penalty a target, (n_features, n_targets) where the targets lie, and
         intercepts (n_targets,)."""
         arrays, dtype = self._arrays, self._design.dtype
-        eigen = self._decomposed()
+        eigen = self._all_rows()
         self._warn_if_small(float(np.min(penalties)), eigen)
         projected = eigen.vectors.T @ prepared.cross()
         projected /= arrays.hold(eigen.values[:, None] + penalties, dtype)
@@ -193,10 +200,10 @@ class RidgePlan:
             intercept = prepared.mean - arrays.to_host(arrays.hold(self._offset, dtype) @ coef)
         return coef, intercept
 
-    def _score_fold(self, number: int, fold: _Fold, prepared: Prepared, penalties: NDArray[np.float64]) -> Scores:
+    def _score_fold(self, number: int, fold: Fold, prepared: Prepared, penalties: NDArray[np.float64]) -> Scores:
         arrays, dtype = self._arrays, self._design.dtype
         left_out = prepared.targets[fold.left_out]
-        if self.n_splits <= _MAX_GROUPED:
+        if self.n_splits <= MAX_GROUPED:
             cross = prepared.cross(number)
         else:
             cross = prepared.cross() - self._design.cross(fold.left_out, left_out)
@@ -208,8 +215,7 @@ class RidgePlan:
         b = fold.eigen.vectors.T @ cross
         if not self._sweep_pays(fold, len(penalties)):
             return self._score_predictions(fold, held, b, penalties)
-        if fold.sweep is None or not np.array_equal(fold.sweep.penalties, penalties):
-            fold.sweep = RidgeSweep.prepare(fold.eigen.values, fold.held_basis, penalties, arrays, dtype)
+        assert fold.sweep is not None  # decompose() made it
         covariance, variance, doubtful = fold.sweep.moments(fold.sweep.held.T @ held, b)
         mean, spread, constant = arrays.spread(held)
         if self._scoring == "correlation":
@@ -223,54 +229,27 @@ class RidgePlan:
             scores[:, doubtful] = self._score_predictions(fold, held[:, doubtful], b[:, doubtful], penalties)
         return scores
 
-    def _score_predictions(self, fold: _Fold, held: Any, b: Any, penalties: NDArray[np.float64]) -> Scores:
+    def _score_predictions(self, fold: Fold, held: Any, b: Any, penalties: NDArray[np.float64]) -> Scores:
         """Predictions for each penalty in turn: less work where few rows are held out."""
         arrays, dtype = self._arrays, self._design.dtype
         basis = arrays.hold(fold.held_basis + fold.held_mean, dtype)
         shrink = arrays.hold(1.0 / (fold.eigen.values + penalties[:, None]), dtype)
         return np.stack([score_targets(held, basis @ (d[:, None] * b), self._scoring, arrays) for d in shrink])
 
-    def _sweep_pays(self, fold: _Fold, n_penalties: int) -> bool:
+    def _all_rows(self) -> Eigen:
+        self.decompose()
+        assert self._whole is not None
+        return self._whole
+
+    def _wants_sweep(self, fold: Fold, penalties: NDArray[np.float64]) -> bool:
+        made = fold.sweep is not None and np.array_equal(fold.sweep.penalties, penalties)
+        return not made and self._sweep_pays(fold, len(penalties))
+
+    def _sweep_pays(self, fold: Fold, n_penalties: int) -> bool:
         """Fewer operations than predictions for each penalty, its preparation (in float64) included."""
         n_held, rank = fold.held_basis.shape
         sweep = (n_held + rank + 2 * n_penalties) * self._n_targets + 2 * n_held * rank
         return rank > 0 and n_penalties * n_held * self._n_targets > sweep
-
-    def _fold(self, number: int) -> _Fold:
-        if number in self._folds:
-            return self._folds[number]
-        train, held = self._splits[number]
-        design = self._design
-        trains = np.zeros(design.shape[0], dtype=bool)
-        trains[train] = True
-        if trains.sum() != len(train):
-            raise ValueError(f"cv: split {number} names a training row twice.")
-        left_out = np.flatnonzero(~trains)
-        gram = self._gram - design.gram(left_out)
-        mean = np.zeros(design.shape[1])
-        if self._fit_intercept:
-            mean = -design.rows(left_out).sum(axis=0, dtype=np.float64) / len(train)
-            gram = gram - len(train) * np.outer(mean, mean)
-        eigen = self._eigen(gram)
-        small_mean = mean.astype(design.dtype)
-        wide = design.rows(held).astype(np.float64)
-        held_mean = wide.mean(axis=0)
-        basis = (wide - held_mean) @ eigen.exact
-        held = left_out if np.array_equal(held, left_out) else held
-        fold = _Fold(eigen, small_mean, len(train), left_out, held, basis, (held_mean - mean) @ eigen.exact)
-        self._folds[number] = fold
-        return fold
-
-    def _decomposed(self) -> _Eigen:
-        if self._whole is None:
-            self._whole = self._eigen(self._gram)
-        return self._whole
-
-    def _eigen(self, gram: NDArray[np.float64]) -> _Eigen:
-        values, vectors = np.linalg.eigh(gram)
-        real = values > max(gram.shape[0], 1) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
-        exact = np.ascontiguousarray(vectors[:, real])
-        return _Eigen(values[real], exact, self._arrays.hold(exact, self._design.dtype))
 
     def _centred(self, Y: Any) -> tuple[Any, Floats]:
         dtype = self._design.dtype
@@ -282,11 +261,11 @@ class RidgePlan:
         return Y - self._arrays.hold(mean, dtype), mean
 
     def tile_width(self) -> int:
-        """Targets to work on at once so that temporaries take about as much memory as :class:`Arrays` allows."""
+        """Targets of a piece of work, so that its temporaries take about as much memory as :class:`Arrays` allows."""
         n_rows, n_columns = self._design.shape
         return max(1, self._arrays.tile_bytes // ((2 * n_rows + 14 * n_columns) * self.dtype.itemsize))
 
-    def _warn_if_small(self, penalty: float, eigen: _Eigen) -> None:
+    def _warn_if_small(self, penalty: float, eigen: Eigen) -> None:
         # products are in the data's precision: a penalty under their rounding error of the largest eigenvalue is noise
         largest = float(eigen.values[-1]) if len(eigen.values) else 0.0
         if penalty < 10 * np.finfo(self._design.dtype).eps * largest:
@@ -296,13 +275,3 @@ class RidgePlan:
                 RuntimeWarning,
                 stacklevel=3,
             )
-
-
-def _groups(n_rows: int, splits: Sequence[Split]) -> dict[int, NDArray[np.intp]]:
-    """Rows by the pattern of splits that leave them out; all rows in one group where the splits are too many."""
-    pattern = np.zeros(n_rows, dtype=np.int64)
-    for k, (train, _) in enumerate(splits if len(splits) <= _MAX_GROUPED else ()):
-        left_out = np.ones(n_rows, dtype=bool)
-        left_out[train] = False
-        pattern |= left_out.astype(np.int64) << k
-    return {int(bits): np.flatnonzero(pattern == bits) for bits in np.unique(pattern)}

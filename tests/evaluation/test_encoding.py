@@ -11,7 +11,7 @@ from brainwavlm_fast.data import Split
 from brainwavlm_fast.errors import ConfigError, DataError
 from brainwavlm_fast.evaluation.designs import DelayedDesign
 from brainwavlm_fast.evaluation.encoding import RidgeSettings, encode, normalised
-from brainwavlm_fast.evaluation.ridge import FIELD_ALPHAS
+from brainwavlm_fast.evaluation.ridge_alphas import FIELD_ALPHAS
 
 RIDGE = RidgeSettings(chunk_length=20, gap=2, seed=5)
 
@@ -95,7 +95,7 @@ def test_reading_voxels_in_stretches_changes_nothing(monkeypatch: pytest.MonkeyP
     stretches = []
     read = responses.read
     monkeypatch.setattr(responses, "read", lambda story, voxels: stretches.append(voxels) or read(story, voxels))
-    monkeypatch.setattr("brainwavlm_fast.evaluation.encoding._VOXELS_AT_ONCE", 4)
+    monkeypatch.setattr("brainwavlm_fast.evaluation.ridge_plan.RidgePlan.tile_width", lambda plan: 4)
     tiled = encode(features, responses, split=SPLIT, ridge=RIDGE, memory_gb=8 * 661 * 7 / 2**30)
     assert {(s.start, s.stop) for s in stretches} == {(0, 7), (7, 14), (14, 21), (21, 28), (28, 30)}
     np.testing.assert_allclose(tiled.mean_test, whole.mean_test, rtol=0, atol=1e-12)

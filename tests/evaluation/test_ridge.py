@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
 
-from brainwavlm_fast.evaluation.ridge import FIELD_ALPHAS, RidgeCV
+from brainwavlm_fast.evaluation.ridge import RidgeCV
+from brainwavlm_fast.evaluation.ridge_alphas import FIELD_ALPHAS
 from brainwavlm_fast.evaluation.splits import ChunkBootstrap, run_labels
 
 ALPHAS = np.array(FIELD_ALPHAS)
@@ -166,6 +168,39 @@ def test_one_alpha_for_all_is_the_best_on_average() -> None:
     model = RidgeCV(cv=splits, alpha_per_target=False).fit(X, Y)
     assert np.array_equal(model.alphas_, np.full(25, ALPHAS[np.argmax(scores.mean(axis=1))]))
     np.testing.assert_allclose(model.coef_.T, svd_ridge(X, Y, model.alphas_[0]), rtol=0, atol=1e-10)
+
+
+def test_one_alpha_a_group_is_the_best_on_the_groups_average() -> None:
+    X, Y, splits = problem()
+    Y[3, 7] = np.nan
+    groups = np.array(["ac", "rest"])[(np.arange(25) % 3 > 0).astype(int)]
+    with pytest.warns(UserWarning, match="1 of 25 targets"):
+        model = RidgeCV(cv=splits).fit(X, Y, target_groups=groups)
+    for name in ("ac", "rest"):
+        members = (groups == name) & ~model.excluded_
+        alone = RidgeCV(cv=splits, alpha_per_target=False).fit(X, Y[:, members])
+        assert np.array_equal(model.alphas_[members], alone.alphas_)
+        np.testing.assert_allclose(model.coef_[members], alone.coef_, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match=r"target_groups must have shape \(25,\), a label a target, got \(2,\)"):
+        RidgeCV(cv=splits).fit(X, np.nan_to_num(Y), target_groups=[0, 1])
+
+
+@pytest.mark.parametrize("cv", ["gcv", 5])
+def test_groups_of_one_are_targets_of_their_own(cv: object) -> None:
+    X, Y, _ = problem()
+    each = RidgeCV(cv=cv).fit(X, Y)
+    assert np.array_equal(RidgeCV(cv=cv).fit(X, Y, target_groups=np.arange(25)).alphas_, each.alphas_)
+
+
+def test_results_do_not_depend_on_the_number_of_threads() -> None:
+    X, Y, splits = problem(n=300, p=60, t=400)
+    found = []
+    for n in (1, 2, 3):
+        with threadpool_limits(n):
+            found.append(RidgeCV(cv=splits, n_targets_batch=64).fit(X.astype(np.float32), Y.astype(np.float32)))
+    for other in found[1:]:
+        assert np.array_equal(other.coef_, found[0].coef_)
+        assert np.array_equal(other.cv_scores_, found[0].cv_scores_)
 
 
 def test_given_alphas_are_used_without_cross_validation() -> None:

@@ -61,7 +61,8 @@ def test_scores_are_those_of_one_solve_a_penalty(kind, dtype, tolerance, scoring
     if kind == "steep":  # the smallest penalty is 1e-5 of the largest eigenvalue: float32 resolves less there
         tolerance *= 5
     plan = RidgePlan(DenseDesign(X), splits, n_targets=10**6, scoring=scoring)
-    assert plan._sweep_pays(plan._fold(0), len(PENALTIES)) or kind == "wide"
+    plan.decompose(PENALTIES, splits=[0])
+    assert plan._sweep_pays(plan._folds[0], len(PENALTIES)) or kind == "wide"
     plan._sweep_pays = lambda *_: True
     found = plan.score(plan.prepare(Y), PENALTIES)
     wanted = expected(X.astype(np.float64), Y.astype(np.float64), splits, PENALTIES, scoring)
@@ -102,7 +103,8 @@ def test_torch_gives_numpys_numbers(kind, fit_intercept, scoring):
 def test_sweep_and_predictions_are_chosen_by_size_and_agree():
     X, Y, splits = problem("power law", np.float64)
     few, many = (RidgePlan(DenseDesign(X), splits, n_targets=n) for n in (1, 10**6))
-    assert not few._sweep_pays(few._fold(0), 10)
+    few.decompose(PENALTIES, splits=[0])
+    assert not few._sweep_pays(few._folds[0], 10)
     np.testing.assert_allclose(
         few.score(few.prepare(Y), PENALTIES), many.score(many.prepare(Y), PENALTIES), rtol=0, atol=1e-9
     )
