@@ -61,9 +61,21 @@ def make_meaning(words: NDArray[np.int64], topics: NDArray[np.int64], rng: np.ra
     """Embeddings (n_words, 12): a topic's centre plus a word's own part, made orthogonal to syllable counts."""
     centres = rng.standard_normal((N_TOPICS, N_DIMENSIONS))
     raw = centres[topics] + WORD_SPREAD * rng.standard_normal((len(words), N_DIMENSIONS))
-    sounds = syllable_counts(words)  # each word holds two, so their span includes the constant
-    meaning = raw - sounds @ np.linalg.lstsq(sounds, raw, rcond=None)[0]
-    return meaning / meaning.std(axis=0)
+    # each word holds two syllables, so their counts' span includes the constant
+    return _without(raw, syllable_counts(words))
+
+
+def make_meaning_apart(lexicon: Lexicon, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Embeddings (n_words, 12) that nothing in a lexicon's own predicts: orthogonal to them, to topics, to sounds."""
+    raw = rng.standard_normal((len(lexicon.words), N_DIMENSIONS))
+    topics = np.eye(N_TOPICS)[lexicon.topics]
+    return _without(raw, np.hstack([lexicon.counts(), topics, lexicon.embeddings]))
+
+
+def _without(raw: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What is left of each column when all that is linear in ``known`` is taken off, at unit variance."""
+    left = raw - known @ np.linalg.lstsq(known, raw, rcond=None)[0]
+    return left / left.std(axis=0)
 
 
 def syllable_counts(words: NDArray[np.int64]) -> NDArray[np.float64]:

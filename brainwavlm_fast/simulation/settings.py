@@ -12,7 +12,7 @@ from ..errors import ConfigError, suggest
 
 VERSION = 1  # raised whenever the same seed would give other data
 SUBJECTS = ("UTS01", "UTS02", "UTS03")
-OWN_TEACHER = "UTS03"  # the others share one
+OWN_TEACHER = "UTS03"  # whose meaning is another than the one that the others share
 TEST, VALIDATION = "wheretheressmoke", "fromboyhoodtofatherhood"
 TRAINING = (
     "alternateithicatom",
@@ -37,7 +37,7 @@ class Settings:
     ----------
     seed : everything is drawn from it, each part from a stream of its own.
     subjects : which of UTS01 to UTS03.
-    null : plant no teacher: meaning is what the pre-trained student hears already.
+    null : plant no teacher: meaning, and what auditory cortex follows, is what the pre-trained student hears already.
     n_training, training_trs, validation_trs, test_trs : stories and their lengths in TRs of 2 s.
     n_voxels, n_ac : voxels of each subject, and those of auditory cortex among them.
     lesson_minutes : speech for the student's pre-training and the teacher's lessons, apart from the stories.

@@ -24,7 +24,7 @@ from ..model import Encoder, Story, save_wavlm
 from ..progress import Progress
 from .brain import DELAYS, make_anatomy, make_cortex
 from .layout import write_embeddings, write_index, write_masks, write_responses, write_sound, write_textgrid
-from .lexicon import Lexicon, make_lexicon, make_meaning
+from .lexicon import Lexicon, make_lexicon, make_meaning_apart
 from .settings import MONO, OWN_TEACHER, TEST, VERSION, Settings, planted_model
 from .speech import WAV_RATE, synthesise_syllables
 from .stories import Spoken, tell_story, window_meaning
@@ -81,9 +81,12 @@ class _Making:
                 stories[name] = Story(audio, settings.stories[name], config, for_training=False)
                 stories[name].keep_front_end(student)
                 advance(note=name)
-        mel = {name: mel_at_responses(audio, settings.stories[name]) for name, audio in sound.items()}
         teachers = self._teachers(root, config)
         features = {"student": {name: story.features(student).numpy() for name, story in stories.items()}}
+        if settings.null:  # auditory cortex, too, follows what the student hears already
+            heard = {name: values[:, :N_MELS].astype(np.float64) for name, values in features["student"].items()}
+        else:
+            heard = {name: mel_at_responses(audio, settings.stories[name]) for name, audio in sound.items()}
         anatomy = make_anatomy(settings.n_voxels, settings.n_ac)
         truths = {}
         for subject in settings.subjects:
@@ -94,12 +97,12 @@ class _Making:
             latents = {name: teacher.latents(value) for name, value in features[which].items()}
             n_latents = self.lexicon.embeddings.shape[1]
             cortex = make_cortex(anatomy, n_latents, N_MELS, settings.stream(f"cortex-{subject}"))
-            signals = cortex.signals(latents, mel, settings.training)
+            signals = cortex.signals(latents, heard, settings.training)
             measured = self._write_responses(root, subject, cortex, signals)
             write_masks(Dataset(root).mask_path(subject).parent, anatomy)
             self.progress.say(f"measuring what {subject} can be predicted from")
             truths[subject] = measure_truth(
-                settings, anatomy, measured, signals, latents=latents, mel=mel, teacher=features[which],
+                settings, anatomy, measured, signals, latents=latents, heard=heard, teacher=features[which],
                 student=features["student"],
             )  # fmt: skip
         if not settings.null:
@@ -146,8 +149,7 @@ class _Making:
         for which in wanted:
             meaning = self.lexicon.embeddings
             if which == OWN_TEACHER:
-                own = settings.stream("meaning-own")
-                meaning = make_meaning(self.lexicon.words, self.lexicon.topics, own)
+                meaning = make_meaning_apart(self.lexicon, settings.stream("meaning-own"))
             pairs = [
                 (story, window_meaning(spoken, meaning, story.plan.ends / SAMPLE_RATE, config.window))
                 for spoken, story in lessons

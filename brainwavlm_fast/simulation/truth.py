@@ -1,7 +1,7 @@
 """What is known of a planted brain: how well anything could predict it, from the signal itself down to the student.
 
 Three truths a voxel, all correlations on the test story: the noise-free signal; ridge on what the brain follows
-(meaning as the teacher hears it, log-mel for auditory cortex); ridge on the teacher's features, the ceiling of tuning.
+(meaning as the teacher hears it, what is heard for auditory cortex); ridge on the teacher's features, the ceiling of tuning.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def measure_truth(
     signals: Mapping[str, NDArray],
     *,
     latents: Mapping[str, NDArray],
-    mel: Mapping[str, NDArray],
+    heard: Mapping[str, NDArray],
     teacher: Mapping[str, NDArray],
     student: Mapping[str, NDArray],
 ) -> Truth:
@@ -65,7 +65,7 @@ def measure_truth(
     from_teacher, from_student = ridge(teacher), ridge(student)
     return {
         "true_signal": correlation(signals[TEST], measured[TEST], axis=0),
-        "latents_ridge": np.where(anatomy.ac, ridge(mel).mean_test, ridge(latents).mean_test),
+        "latents_ridge": np.where(anatomy.ac, ridge(heard).mean_test, ridge(latents).mean_test),
         "teacher_ridge": from_teacher.mean_test,
         "validation_teacher": from_teacher.validation[VALIDATION],
         "validation_student": from_student.validation[VALIDATION],
