@@ -1,9 +1,9 @@
 """Three planted subjects: dissociation, probes, transfer and ceilings, each beside a brain in which nothing is planted.
 
-UTS01 and UTS02 share a teacher, UTS03 follows one of its own, of a meaning that theirs does not predict. Every subject is tuned on the whole cortex and on
-auditory cortex (AC), in the planted brain and in its null, where all voxels follow what the pre-trained student hears
-already, for the same number of steps; the last epoch counts, so that no run is chosen. A change is held against the
-null's: its mean over the three null subjects, and their spread.
+UTS01 and UTS02 share a teacher, UTS03 follows one of its own, of a meaning that theirs does not predict. Every subject
+is tuned on the whole cortex and on auditory cortex (AC), in the planted brain and in its null, where all voxels follow
+what the pre-trained student hears already, for the same number of steps; the last epoch counts, so that no run is
+chosen. A change is held against the null's: its mean over the three null subjects, and their spread.
 
     python benchmarks/subjects.py --work /tmp/subjects         (some ninety minutes on one core)
 

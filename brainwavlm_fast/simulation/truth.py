@@ -1,7 +1,8 @@
 """What is known of a planted brain: how well anything could predict it, from the signal itself down to the student.
 
 Three truths a voxel, all correlations on the test story: the noise-free signal; ridge on what the brain follows
-(meaning as the teacher hears it, what is heard for auditory cortex); ridge on the teacher's features, the ceiling of tuning.
+(meaning as the teacher hears it; for auditory cortex the sound's energies, or what the null has in their place); ridge
+on the teacher's features, the ceiling of tuning.
 """
 
 from __future__ import annotations
