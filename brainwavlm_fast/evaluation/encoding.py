@@ -22,6 +22,7 @@ from ..progress import Advance, Progress
 from .designs import DelayedDesign
 from .ridge_alphas import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
 from .ridge_arrays import Arrays, arrays_on
+from .ridge_factors import plan_ridge
 from .ridge_plan import RidgePlan
 from .splits import ChunkBootstrap, resolve_splits
 from .splits import Split as RowSplit
@@ -145,12 +146,13 @@ def encode(
     X = DelayedDesign(trained, delays, run_onsets=onsets.tolist(), history=history)
     # The splits even where alphas are given: the same sums in the same order give the same weights to the last bit.
     arrays = arrays_on(device)
-    plan = RidgePlan(X, bootstrap_rows(ridge, lengths), n_targets=responses.n_voxels, arrays=arrays)
+    grid = check_alphas(ridge.alphas)
+    penalty_grid, splits = penalties(grid, ridge.penalty), bootstrap_rows(ridge, lengths)
+    plan = plan_ridge(X, splits, penalty_grid, n_targets=responses.n_voxels, arrays=arrays)
     placed = {
         name: arrays.hold(delay_stack(normal[name], delays, history=history), X.dtype)
         for name in (*split.validation, *split.test)
     }
-    grid = check_alphas(ridge.alphas)
 
     n = responses.n_voxels
     out = Encoding(
@@ -165,7 +167,7 @@ def encode(
     width = plan.tile_width()
     with progress.task(label, n) as advance:
         if alphas is None:
-            plan.decompose(penalties(grid, ridge.penalty), splits=range(plan.n_splits))
+            plan.decompose(penalty_grid, splits=range(plan.n_splits))
         else:
             plan.decompose()
         for first in range(0, n, stretch):

@@ -17,6 +17,7 @@ from ..kernels import delay_stack
 from .designs import DelayedDesign, DenseDesign, Design
 from .ridge_alphas import FIELD_ALPHAS, check_alphas, check_groups, check_target_alphas, choose_alphas, penalties
 from .ridge_arrays import HostArrays, arrays_on, score_targets
+from .ridge_factors import plan_ridge
 from .ridge_plan import Prepared, RidgePlan, Scores
 from .splits import resolve_splits
 
@@ -140,15 +141,16 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             )
             targets = targets[:, used]
         choosing = target_alphas is None
-        plan = RidgePlan(
+        alphas = check_alphas(self.alphas) if choosing else None
+        plan = plan_ridge(
             self._design(design.astype(np.result_type(design, _numpy_type(targets)), copy=False), run_onsets),
             resolve_splits(self.cv, len(design), run_onsets=run_onsets) if choosing and not self._gcv else (),
+            np.empty(0) if alphas is None else penalties(alphas, self.penalty),
             fit_intercept=self.fit_intercept,
             n_targets=targets.shape[1],
             scoring=self.scoring,
             arrays=arrays_on(device),
         )
-        alphas = check_alphas(self.alphas) if choosing else None
         given = None if choosing else check_target_alphas(target_alphas, self.excluded_)
         groups = check_groups(target_groups, self.excluded_)
         if groups is None and not self.alpha_per_target:

@@ -101,11 +101,7 @@ class TorchArrays:
         self.device = torch.device(device)
 
     def each(self, jobs: Sequence[Callable[[], Result]], done: Callable[[int], object]) -> list[Result]:
-        results = []
-        for number, job in enumerate(jobs):
-            results.append(job())
-            done(number)
-        return results
+        return in_turn(jobs, done)
 
     def hold(self, array: Any, dtype: Any) -> torch.Tensor:
         wanted = torch.float32 if np.dtype(dtype) == np.float32 else torch.float64
@@ -139,6 +135,15 @@ class TorchArrays:
 
     def to_host(self, array: torch.Tensor) -> NDArray[Any]:
         return array.cpu().numpy()
+
+
+def in_turn(jobs: Sequence[Callable[[], Result]], done: Callable[[int], object]) -> list[Result]:
+    """What :func:`side_by_side` does, one job after the other."""
+    results = []
+    for number, job in enumerate(jobs):
+        results.append(job())
+        done(number)
+    return results
 
 
 def arrays_on(device: str) -> Arrays:

@@ -30,20 +30,27 @@ class Eigen:
     vectors: Any
 
 
+@dataclass(frozen=True)
+class SplitRows:
+    """A split's rows: ``left_out`` do not train, ``held`` are scored; ``mean`` (n_columns,) is that of those that train
+    where features are centred, else 0."""
+
+    left_out: NDArray[np.intp]
+    held: NDArray[np.intp]
+    n_train: int
+    mean: NDArray[np.float64]
+
+
 @dataclass
 class Fold:
     """One split, decomposed.
 
-    ``left_out`` are the rows that do not train, ``held`` the rows that are scored; ``held_basis`` (n_held, rank) is
-    the held-out design, centred, in the basis of the eigenvectors, and ``held_mean`` (rank,) its mean, relative to
-    that of the training rows, ``mean`` (n_columns,). ``sweep`` is made for a grid of penalties that it pays for.
+    ``held_basis`` (n_held, rank) is the held-out design, centred, in the basis of the eigenvectors, and ``held_mean``
+    (rank,) its mean, relative to that of the training rows. ``sweep`` is made for a grid of penalties that it pays for.
     """
 
     eigen: Eigen
-    mean: NDArray[np.floating[Any]]
-    n_train: int
-    left_out: NDArray[np.intp]
-    held: NDArray[np.intp]
+    rows: SplitRows
     held_basis: NDArray[np.float64]
     held_mean: NDArray[np.float64]
     sweep: RidgeSweep | None = None
@@ -57,16 +64,15 @@ def decompose(gram: NDArray[np.float64], arrays: Arrays, dtype: np.dtype[Any]) -
     return Eigen(values[real], exact, arrays.hold(exact, dtype))
 
 
-def make_fold(
-    design: Design, gram: NDArray[np.float64], split: Split, number: int, arrays: Arrays, *, centre: bool
-) -> Fold:
-    """Decompose one split.
+def split_rows(
+    design: Design, gram: NDArray[np.float64], split: Split, number: int, *, centre: bool
+) -> tuple[SplitRows, NDArray[np.float64]]:
+    """A split's rows, and X'X of those that train.
 
     Parameters
     ----------
     design, gram : all rows, and their X'X.
     split, number : (training rows, held-out rows), and its number, for errors.
-    arrays : where targets lie.
     centre : subtract the training rows' mean (the rows of ``design`` sum to zero).
 
     Raises
@@ -84,13 +90,15 @@ def make_fold(
     if centre:
         mean = -design.rows(left_out).sum(axis=0, dtype=np.float64) / len(train)
         gram -= len(train) * np.outer(mean, mean)
+    return SplitRows(left_out, left_out if np.array_equal(held, left_out) else held, len(train), mean), gram
+
+
+def make_fold(design: Design, rows: SplitRows, gram: NDArray[np.float64], arrays: Arrays) -> Fold:
+    """Decompose one split: its rows, and X'X of those that train. ``arrays``: where targets lie."""
     eigen = decompose(gram, arrays, design.dtype)
-    wide = design.rows(held).astype(np.float64)
+    wide = design.rows(rows.held).astype(np.float64)
     held_mean = wide.mean(axis=0)
-    basis = (wide - held_mean) @ eigen.exact
-    held = left_out if np.array_equal(held, left_out) else held
-    shift = (held_mean - mean) @ eigen.exact
-    return Fold(eigen, mean.astype(design.dtype), len(train), left_out, held, basis, shift)
+    return Fold(eigen, rows, (wide - held_mean) @ eigen.exact, (held_mean - rows.mean) @ eigen.exact)
 
 
 def row_groups(n_rows: int, splits: Sequence[Split]) -> dict[int, NDArray[np.intp]]:

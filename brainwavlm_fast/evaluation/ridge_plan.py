@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .designs import DenseDesign, Design
 from .ridge_arrays import Arrays, HostArrays, score_targets
-from .ridge_folds import MAX_GROUPED, Eigen, Fold, decompose, make_fold, row_groups
+from .ridge_folds import MAX_GROUPED, Eigen, Fold, SplitRows, decompose, make_fold, row_groups, split_rows
 from .ridge_sweep import RidgeSweep
 from .side_by_side import side_by_side
 from .splits import Split
@@ -155,13 +155,11 @@ class RidgePlan:
         self._whole = decompose(self._gram, self._arrays, self.dtype)
 
     def _decompose_split(self, number: int, penalties: NDArray[np.float64]) -> None:
-        arrays, centre = self._arrays, self._fit_intercept
         if number not in self._folds:
-            split = self._splits[number]
-            self._folds[number] = make_fold(self._design, self._gram, split, number, arrays, centre=centre)
+            self._folds[number] = make_fold(self._design, *self._split_rows(number), self._arrays)
         fold = self._folds[number]
         if self._wants_sweep(fold, penalties):
-            fold.sweep = RidgeSweep.prepare(fold.eigen.values, fold.held_basis, penalties, arrays, self.dtype)
+            fold.sweep = RidgeSweep.prepare(fold.eigen.values, fold.held_basis, penalties, self._arrays, self.dtype)
 
     def gcv(self, prepared: Prepared, penalties: NDArray[np.float64]) -> Scores:
         """Generalised cross-validation on all rows, as an R2: 1 - GCV error / variance, (n_penalties, n_targets).
@@ -192,7 +190,11 @@ class RidgePlan:
         self._warn_if_small(float(np.min(penalties)), eigen)
         projected = eigen.vectors.T @ prepared.cross()
         projected /= arrays.hold(eigen.values[:, None] + penalties, dtype)
-        coef = eigen.vectors @ projected
+        return self._finished(eigen.vectors @ projected, prepared)
+
+    def _finished(self, coef: Any, prepared: Prepared) -> tuple[Any, Floats]:
+        """Weights of the design as weights of the features, and intercepts."""
+        arrays, dtype = self._arrays, self.dtype
         if self._rotation is not None:
             coef = arrays.hold(self._rotation, dtype) @ coef
         intercept = np.zeros(coef.shape[1], dtype=dtype)
@@ -200,18 +202,27 @@ class RidgePlan:
             intercept = prepared.mean - arrays.to_host(arrays.hold(self._offset, dtype) @ coef)
         return coef, intercept
 
-    def _score_fold(self, number: int, fold: Fold, prepared: Prepared, penalties: NDArray[np.float64]) -> Scores:
-        arrays, dtype = self._arrays, self._design.dtype
-        left_out = prepared.targets[fold.left_out]
+    def _split_rows(self, number: int) -> tuple[SplitRows, NDArray[np.float64]]:
+        return split_rows(self._design, self._gram, self._splits[number], number, centre=self._fit_intercept)
+
+    def _split_targets(self, number: int, rows: SplitRows, prepared: Prepared) -> tuple[Any, Any]:
+        """A split's training cross products with the targets, and the targets of its held-out rows."""
+        arrays, dtype = self._arrays, self.dtype
+        left_out = prepared.targets[rows.left_out]
         if self.n_splits <= MAX_GROUPED:
             cross = prepared.cross(number)
         else:
-            cross = prepared.cross() - self._design.cross(fold.left_out, left_out)
-        held = left_out if fold.held is fold.left_out else prepared.targets[fold.held]
+            cross = prepared.cross() - self._design.cross(rows.left_out, left_out)
+        held = left_out if rows.held is rows.left_out else prepared.targets[rows.held]
         if self._fit_intercept:  # the targets sum to zero over all rows, so over the training rows to minus the rest
-            offset = arrays.hold(-arrays.sums(left_out) / fold.n_train, dtype)
-            cross -= arrays.hold((fold.n_train * fold.mean)[:, None], dtype) * offset
+            offset = arrays.hold(-arrays.sums(left_out) / rows.n_train, dtype)
+            cross -= arrays.hold((rows.n_train * rows.mean)[:, None], dtype) * offset
             held = held - offset
+        return cross, held
+
+    def _score_fold(self, number: int, fold: Fold, prepared: Prepared, penalties: NDArray[np.float64]) -> Scores:
+        arrays, dtype = self._arrays, self._design.dtype
+        cross, held = self._split_targets(number, fold.rows, prepared)
         b = fold.eigen.vectors.T @ cross
         if not self._sweep_pays(fold, len(penalties)):
             return self._score_predictions(fold, held, b, penalties)

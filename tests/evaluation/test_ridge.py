@@ -34,10 +34,11 @@ def problem(
     return X, Y, splits
 
 
-@pytest.mark.parametrize(("n", "p"), [(400, 30), (200, 320)])  # more rows than features, and fewer
+# more rows than features, and fewer; few targets, and more than features
+@pytest.mark.parametrize(("n", "p", "t"), [(400, 30, 25), (400, 30, 80), (200, 320, 25)])
 @pytest.mark.parametrize("scoring", ["correlation", "r2"])
-def test_equals_the_fields_bootstrap_ridge(n: int, p: int, scoring: str) -> None:
-    X, Y, splits = problem(n, p)
+def test_equals_the_fields_bootstrap_ridge(n: int, p: int, t: int, scoring: str) -> None:
+    X, Y, splits = problem(n, p, t)
     scores, best, weights = bootstrap_ridge(X, Y, ALPHAS, splits, use_corr=scoring == "correlation")
     model = RidgeCV(cv=splits, scoring=scoring).fit(X, Y)
     np.testing.assert_allclose(model.cv_scores_, scores, rtol=0, atol=1e-8)
