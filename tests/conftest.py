@@ -11,6 +11,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
+from helpers.anatomy import make_planted_anatomy
 from helpers.tiny import save_tiny
 from helpers.tree import make_tree
 
@@ -41,6 +42,13 @@ def pytest_collection_modifyitems(items):
 def small_tree(tmp_path_factory):
     """A ds003020 tree with one subject, four stories of about 25 TRs, 40 voxels; voxel 3 holds a NaN."""
     return make_tree(tmp_path_factory.mktemp("ds003020"))
+
+
+@pytest.fixture(scope="session")
+def planted_tree(tmp_path_factory):
+    """A tree with the planted brain's anatomy of two subjects, and which of its 800 voxels are what."""
+    root = tmp_path_factory.mktemp("planted")
+    return root, make_planted_anatomy(root)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from .splits import PAPER_TEST, PAPER_VALIDATION, make_split
 from .textgrid import read_textgrid, words
 from .timing import TR, response_times
 from .tree import Dataset, annex_size
-from .voxels import available_sets, load_mask
+from .volume import load_mask
+from .voxels import available_sets
 
 GB = 1e9
 _HDF5_OVERHEAD = 2048  # bytes of a ds003020 response file beside its float64 numbers

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError, suggest
 from .responses import n_voxels
 from .tree import Dataset
+from .volume import load_mask
 
 VOXEL_SETS = ("all", "lh", "rh", "ac", "nonac")
 _FROM_MASK = ("lh", "rh", "ac")
@@ -69,14 +68,3 @@ def _require_mask(dataset: Dataset, subject: str, name: str) -> Path:
             f"Sets that are here: {', '.join(available_sets(dataset, subject))}."
         )
     return dataset.require(path)
-
-
-def load_mask(path: Path) -> NDArray[np.bool_]:
-    """A NIfTI mask as bool (z, y, x): pycortex writes volumes x first."""
-    try:
-        values = np.asarray(nibabel.load(path).dataobj)
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a NIfTI image ({error}); download it again.") from error
-    if values.ndim != 3:
-        raise DataError(f"{path} has {values.ndim} axes; a mask has 3.")
-    return values.T > 0

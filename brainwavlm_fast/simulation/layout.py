@@ -1,4 +1,4 @@
-"""Writers of ds003020's formats: sound, TextGrids, responses, masks, embeddings."""
+"""Writers of ds003020's formats: sound, TextGrids, responses, embeddings."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
-import nibabel
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from ..files import write_json
-from .brain import Anatomy
 from .lexicon import Lexicon
 from .speech import WAV_RATE
 from .stories import Spoken
-
-_VOXEL_MM = 2.6  # the real data's resolution
 
 
 def write_sound(path: Path, spoken: Spoken, *, mono: bool, rng: np.random.Generator) -> None:
@@ -55,17 +51,6 @@ def write_responses(path: Path, data: NDArray[np.float64], repeats: NDArray[np.f
         file.create_dataset("data", data=data, track_times=False)
         if repeats is not None:
             file.create_dataset("individual_repeats", data=repeats, track_times=False)
-
-
-def write_masks(folder: Path, anatomy: Anatomy) -> None:
-    """``mask_thick``, ``mask_lh``, ``mask_rh`` and ``mask_ac``, NIfTI in one space."""
-    folder.mkdir(parents=True, exist_ok=True)
-    everything = np.ones(anatomy.n_voxels, dtype=bool)
-    sets = {"thick": everything, "lh": anatomy.lh, "rh": anatomy.rh, "ac": anatomy.ac}
-    affine = np.diag([_VOXEL_MM, _VOXEL_MM, _VOXEL_MM, 1.0])
-    for name, voxels in sets.items():
-        volume = anatomy.volume(voxels).astype(np.uint8).T  # NIfTI runs x first
-        nibabel.save(nibabel.Nifti1Image(volume, affine), folder / f"mask_{name}.nii.gz")
 
 
 def write_embeddings(path: Path, lexicon: Lexicon) -> None:

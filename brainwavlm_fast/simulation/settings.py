@@ -13,6 +13,7 @@ from ..errors import ConfigError, suggest
 VERSION = 1  # raised whenever the same seed would give other data
 SUBJECTS = ("UTS01", "UTS02", "UTS03")
 OWN_TEACHER = "UTS03"  # whose meaning is another than the one that the others share
+NPZ_SURFACES = "UTS02"  # as in the real data, the others' are gifti
 TEST, VALIDATION = "wheretheressmoke", "fromboyhoodtofatherhood"
 TRAINING = (
     "alternateithicatom",

@@ -23,12 +23,14 @@ from ..files import atomic_folder, provenance, read_json, write_json
 from ..model import Encoder, Story, save_wavlm
 from ..progress import Progress
 from .brain import DELAYS, make_anatomy, make_cortex
-from .layout import write_embeddings, write_index, write_masks, write_responses, write_sound, write_textgrid
+from .layout import write_embeddings, write_index, write_responses, write_sound, write_textgrid
 from .lexicon import Lexicon, make_lexicon, make_meaning_apart
-from .settings import MONO, OWN_TEACHER, TEST, VERSION, Settings, planted_model
+from .settings import MONO, NPZ_SURFACES, OWN_TEACHER, TEST, VERSION, Settings, planted_model
+from .sheet import make_sheets
 from .speech import WAV_RATE, synthesise_syllables
 from .stories import Spoken, tell_story, window_meaning
 from .student import pretrain_student
+from .surface_files import write_anatomy
 from .teacher import Teacher, fit_teacher, load_teacher, save_teacher
 from .truth import check_plant, measure_truth, write_truth
 
@@ -88,6 +90,7 @@ class _Making:
         else:
             heard = {name: mel_at_responses(audio, settings.stories[name]) for name, audio in sound.items()}
         anatomy = make_anatomy(settings.n_voxels, settings.n_ac)
+        sheets = make_sheets(anatomy)
         truths = {}
         for subject in settings.subjects:
             which = OWN_TEACHER if subject == OWN_TEACHER else "shared"
@@ -99,7 +102,7 @@ class _Making:
             cortex = make_cortex(anatomy, n_latents, N_MELS, settings.stream(f"cortex-{subject}"))
             signals = cortex.signals(latents, heard, settings.training)
             measured = self._write_responses(root, subject, cortex, signals)
-            write_masks(Dataset(root).mask_path(subject).parent, anatomy)
+            write_anatomy(root, subject, anatomy, sheets, npz=subject == NPZ_SURFACES)
             self.progress.say(f"measuring what {subject} can be predicted from")
             truths[subject] = measure_truth(
                 settings, anatomy, measured, signals, latents=latents, heard=heard, teacher=features[which],
