@@ -7,6 +7,7 @@ The numbers of the ``paper`` preset are BrainWavLM's (Vattikonda, Vaidya, Antone
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
@@ -91,7 +92,7 @@ class TrainConfig:
 
     Attributes
     ----------
-    subject, roi : whose responses, and which voxel set.
+    subject, roi : whose responses, and which voxel set, a name or an expression (:func:`.data.voxel_set`).
     target : HDF5 file whose matrix a story (n_trs, n_dimensions) is trained on in the place of responses; empty: none.
         The subject then says which stories, and the voxel set which voxels choose the best epoch.
     validation, test : held-out stories; every other story of the subject trains.
@@ -139,9 +140,15 @@ class TrainConfig:
         _require(self.cache_gb >= 0, "cache_gb", self.cache_gb, "0 or more")
 
     @property
+    def roi_name(self) -> str:
+        """The voxel set as one word, for names of files and datasets: ``lh & (ac | V1)`` is lh-and-ac-or-V1."""
+        words = self.roi.replace("&", " and ").replace("|", " or ").replace(" - ", " minus ")
+        return re.sub(r"[^\w.]+", "-", words).strip("-")
+
+    @property
     def trained_on(self) -> str:
-        """The voxel set, or the target's name, for people."""
-        return Path(self.target).stem if self.target else self.roi
+        """The voxel set's name, or the target's, for people."""
+        return Path(self.target).stem if self.target else self.roi_name
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from .evaluate import evaluate
 from .features import features
 from .info import info
 from .probe import probe
+from .rois import rois
 from .simulate import simulate
 from .text_features import text_features
 from .train import train
@@ -34,6 +35,7 @@ app.command()(evaluate)
 app.command()(features)
 app.command()(info)
 app.command()(probe)
+app.command()(rois)
 app.command()(simulate)
 app.command("text-features")(text_features)
 app.command()(train)

@@ -20,7 +20,13 @@ def _option(help: str, *names: str) -> Any:
 @command
 def train(
     subject: Annotated[str | None, _option("Subject, as S02 or UTS02.", "--subject")] = None,
-    roi: Annotated[str | None, _option("Voxel set: all, lh, rh, ac, nonac. Default all.", "--roi")] = None,
+    roi: Annotated[
+        str | None,
+        _option(
+            "Voxels: all, lh, ac, 'all - ac', 'lh & svg:V1', file:mask.nii.gz; `bwlm rois` lists names. Default all.",
+            "--roi",
+        ),
+    ] = None,
     data: DataOption = None,
     target: Annotated[
         Path | None, _option("HDF5 to train on, not responses: (n_trs, n_dimensions) a story.", "--target")
@@ -63,6 +69,9 @@ def train(
 
     Example: `bwlm train --subject S02 --roi lh --data ds003020 --out runs/s02-lh`
     """
+    from brainwavlm_fast.data import with_absolute_files
+    from brainwavlm_fast.memory import keep_freed_memory
+
     chosen_model = {
         "model": model,
         "layer": layer,
@@ -78,7 +87,7 @@ def train(
     }
     chosen_train = {
         "subject": subject,
-        "roi": roi,
+        "roi": None if roi is None else with_absolute_files(roi),
         "target": None if target is None else str(target.resolve()),
         "loss": loss,
         "block_size": block_size,
@@ -92,8 +101,6 @@ def train(
         "save_every": save_every,
         "cache_gb": cache_gb,
     }
-    from brainwavlm_fast.memory import keep_freed_memory
-
     keep_freed_memory()
     if resume is not None:
         given = [*_given(chosen_model), *_given(chosen_train)]

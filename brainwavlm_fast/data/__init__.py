@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from .atlas import Atlas, read_atlas
 from .audio import SAMPLE_RATE, default_cache, load_audio
+from .expressions import with_absolute_files
 from .overlays import Region, overlay_regions, region_vertices
 from .responses import n_voxels, open_hdf5, read_repeats, read_responses, unusable_voxels
 from .splits import PAPER_TEST, PAPER_VALIDATION, Split, make_split
@@ -12,15 +14,16 @@ from .textgrid import Interval, TextGrid, read_textgrid, words
 from .timing import TR, response_times
 from .tree import Dataset, annex_size, find_dataset
 from .volume import VoxelSpace, voxel_space
-from .voxels import VOXEL_SETS, available_sets, voxel_set
+from .voxels import MAIN_SETS, all_sets, available_sets, voxel_set
 
 __all__ = [
+    "MAIN_SETS",
     "PAPER_TEST",
     "PAPER_VALIDATION",
     "SAMPLE_RATE",
     "SIDES",
     "TR",
-    "VOXEL_SETS",
+    "Atlas",
     "Dataset",
     "Interval",
     "Region",
@@ -28,6 +31,7 @@ __all__ = [
     "Surface",
     "TextGrid",
     "VoxelSpace",
+    "all_sets",
     "annex_size",
     "annotation",
     "available_sets",
@@ -40,6 +44,7 @@ __all__ = [
     "n_voxels",
     "open_hdf5",
     "overlay_regions",
+    "read_atlas",
     "read_repeats",
     "read_responses",
     "read_target",
@@ -51,5 +56,6 @@ __all__ = [
     "vertex_voxels",
     "voxel_set",
     "voxel_space",
+    "with_absolute_files",
     "words",
 ]

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import soundfile
 
 from ..errors import BwlmError, DataError
 from ..progress import Progress
+from .overlays import overlays_path
 from .responses import n_voxels, story_shape, unusable_voxels
 from .splits import PAPER_TEST, PAPER_VALIDATION, make_split
+from .surfaces import ATLASES, SIDES, Kind, annotation_path, surface_paths
 from .textgrid import read_textgrid, words
 from .timing import TR, response_times
 from .tree import Dataset, annex_size
 from .volume import load_mask
-from .voxels import available_sets
 
 GB = 1e9
 _HDF5_OVERHEAD = 2048  # bytes of a ds003020 response file beside its float64 numbers
@@ -87,7 +88,7 @@ def check_dataset(dataset: Dataset, subjects: Sequence[str] = (), *, progress: P
     notes: list[str] = []
     for subject in chosen:
         responses, mask = _check_subject(dataset, subject, known, progress)
-        parts += [responses, mask]
+        parts += [responses, mask, _check_anatomy(dataset, subject)]
         whole = all(part.here == part.total and not part.problems for part in (sound, responses))
         if whole and not mask.problems and _has_split(dataset, subject, notes):
             trainable.append(subject)
@@ -191,7 +192,6 @@ def _check_mask(dataset: Dataset, subject: str, widths: set[int]) -> Part:
         part.get = None
         return part
     if part.add(path):
-        part.name += f" (sets: {', '.join(available_sets(dataset, subject))})"
         try:
             n_mask = int(load_mask(path).sum())
         except DataError as error:
@@ -199,6 +199,23 @@ def _check_mask(dataset: Dataset, subject: str, widths: set[int]) -> Part:
         else:
             if widths and n_mask != min(widths):
                 part.problems.append(f"mask_thick selects {n_mask} voxels, responses have {min(widths)} columns")
+    return part
+
+
+def _check_anatomy(dataset: Dataset, subject: str) -> Part:
+    """What voxel sets other than ``all``, and maps, are made from; training on all voxels can do without."""
+    folder = dataset.mask_path(subject).parent
+    database, label = overlays_path(dataset, subject), annotation_path(dataset, subject, "lh", "aparc").parent
+    wanted = [database.parent / "surfaces", folder, database, label]
+    part = Part(f"{subject} surfaces", get=f"datalad get {' '.join(map(dataset.relative, wanted))}")
+    paths = [folder / "reference.nii.gz", folder / "matrices.xfm", database]
+    for side in SIDES:
+        for kind in get_args(Kind):
+            either = surface_paths(dataset, subject, kind, side)
+            paths.append(next((path for path in either if path.exists() or path.is_symlink()), either[0]))
+        paths += [annotation_path(dataset, subject, side, atlas) for atlas in ATLASES]
+    for path in paths:
+        part.add(path)
     return part
 
 

@@ -13,6 +13,7 @@ strays over the middle takes nothing from the other side.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -56,8 +57,7 @@ def overlay_regions(dataset: Dataset, subject: str, *, layer: Literal["rois", "s
     ------
     DataError : ``overlays.svg`` or a flat surface is missing, not downloaded, or damaged.
     """
-    subject = dataset.subject(subject)
-    path = dataset.require(dataset.root / DERIVATIVE / "pycortex-db" / subject / "overlays.svg")
+    path = dataset.require(overlays_path(dataset, subject))
     flat = {side: load_surface(dataset, subject, "flat", side).points[:, :2].astype(np.float64) for side in SIDES}
     edge = {"lh": flat["lh"][:, 0].max(), "rh": flat["rh"][:, 0].min()}  # where the hemispheres are made to touch
     together = np.concatenate([points - np.array([edge[side], 0]) for side, points in flat.items()])
@@ -81,24 +81,30 @@ def overlay_regions(dataset: Dataset, subject: str, *, layer: Literal["rois", "s
     return regions
 
 
-def region_vertices(dataset: Dataset, subject: str, side: Side) -> dict[str, NDArray[np.bool_]]:
-    """Vertices of each drawn region of a hemisphere: name -> bool (n_vertices,).
+def overlays_path(dataset: Dataset, subject: str) -> Path:
+    """Where a subject's drawing is."""
+    return dataset.root / DERIVATIVE / "pycortex-db" / dataset.subject(subject) / "overlays.svg"
+
+
+def region_vertices(dataset: Dataset, subject: str) -> dict[str, dict[Side, NDArray[np.bool_]]]:
+    """Vertices of each drawn region: name -> side -> bool (n_vertices,).
 
     Vertices that a cut took off the flat map join the regions that their neighbours on the folded surface are in, as
     pycortex has it since its fix of regions along cuts.
     """
     regions = overlay_regions(dataset, subject)
-    flat, folded = load_surface(dataset, subject, "flat", side), mid_thickness(dataset, subject, side)
-    if len(flat.points) != len(folded.points):
-        raise DataError(
-            f"surfaces flat_{side} and wm_{side} of {subject} have {len(flat.points)} and {len(folded.points)} "
-            "vertices; they must be of one reconstruction."
-        )
-    on_map = flat.used()
-    return {
-        name: _with_neighbours(on_map & region.inside(side, flat.points[:, :2]), on_map, folded)
-        for name, region in regions.items()
-    }
+    found: dict[str, dict[Side, NDArray[np.bool_]]] = {name: {} for name in regions}
+    for side in SIDES:
+        flat, folded = load_surface(dataset, subject, "flat", side), mid_thickness(dataset, subject, side)
+        if len(flat.points) != len(folded.points):
+            raise DataError(
+                f"surfaces flat_{side} and wm_{side} of {subject} have {len(flat.points)} and {len(folded.points)} "
+                "vertices; they must be of one reconstruction."
+            )
+        on_map = flat.used()
+        for name, region in regions.items():
+            found[name][side] = _with_neighbours(on_map & region.inside(side, flat.points[:, :2]), on_map, folded)
+    return found
 
 
 def _with_neighbours(inside: NDArray[np.bool_], on_map: NDArray[np.bool_], folded: Surface) -> NDArray[np.bool_]:

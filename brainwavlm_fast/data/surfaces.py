@@ -96,9 +96,7 @@ def annotation(dataset: Dataset, subject: str, side: Side, name: str) -> tuple[N
     """
     if name not in ATLASES:
         raise ConfigError(f"unknown atlas '{name}': {suggest(name, ATLASES)}")
-    subject = dataset.subject(subject)
-    folder = dataset.root / DERIVATIVE / "freesurfer_subjdir" / subject / "label"
-    path = dataset.require(folder / f"{side}.{ATLASES[name]}")
+    path = dataset.require(annotation_path(dataset, subject, side, name))
     try:
         labels, _, names = nibabel.freesurfer.read_annot(path)
     except Exception as error:  # nibabel checks nothing: a damaged file fails anywhere in it
@@ -106,16 +104,26 @@ def annotation(dataset: Dataset, subject: str, side: Side, name: str) -> tuple[N
     return labels.astype(np.int64), [str(item, "utf-8", "replace") for item in names]
 
 
+def surface_paths(dataset: Dataset, subject: str, kind: str, side: str) -> tuple[Path, Path]:
+    """Where a surface may be: as gifti, or as npz."""
+    stem = dataset.root / DERIVATIVE / "pycortex-db" / dataset.subject(subject) / "surfaces" / f"{kind}_{side}"
+    return stem.with_suffix(".gii"), stem.with_suffix(".npz")
+
+
+def annotation_path(dataset: Dataset, subject: str, side: str, name: str) -> Path:
+    """Where FreeSurfer's parcellation of a hemisphere is."""
+    folder = dataset.root / DERIVATIVE / "freesurfer_subjdir" / dataset.subject(subject) / "label"
+    return folder / f"{side}.{ATLASES[name]}"
+
+
 def _surface_path(dataset: Dataset, subject: str, kind: str, side: str) -> Path:
-    subject = dataset.subject(subject)
-    folder = dataset.root / DERIVATIVE / "pycortex-db" / subject / "surfaces"
-    candidates = [folder / f"{kind}_{side}{suffix}" for suffix in (".gii", ".npz")]
+    candidates = surface_paths(dataset, subject, kind, side)
     for path in candidates:
         if path.exists() or path.is_symlink():
             return dataset.require(path)
     raise DataError(
-        f"{subject} has no {kind} surface of {side}: neither {dataset.relative(candidates[0])} nor .npz is there. "
-        f"In {dataset.root}, run: datalad get {dataset.relative(folder)}"
+        f"{dataset.subject(subject)} has no {kind} surface of {side}: neither {dataset.relative(candidates[0])} nor "
+        f".npz is there. In {dataset.root}, run: datalad get {dataset.relative(candidates[0].parent)}"
     )
 
 

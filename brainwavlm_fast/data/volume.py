@@ -73,7 +73,7 @@ def voxel_space(dataset: Dataset, subject: str) -> VoxelSpace:
     path = dataset.require(dataset.mask_path(subject))
     mask = load_mask(path)
     reference_path = dataset.require(path.parent / "reference.nii.gz")
-    reference = _open_image(reference_path)
+    reference = open_image(reference_path)
     if len(reference.shape) < 3 or tuple(reference.shape[:3]) != mask.shape[::-1]:
         raise DataError(
             f"{path} has {mask.shape[::-1]} voxels along x, y, z; {reference_path.name} beside it has "
@@ -93,12 +93,13 @@ def load_mask(path: Path) -> NDArray[np.bool_]:
 def read_image(path: Path) -> NDArray:
     """The values of a NIfTI image, x first."""
     try:
-        return np.asarray(_open_image(path).dataobj)
+        return np.asarray(open_image(path).dataobj)
     except (OSError, EOFError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 
-def _open_image(path: Path) -> nibabel.Nifti1Image:
+def open_image(path: Path) -> nibabel.Nifti1Image:
+    """A NIfTI image whose values are still on disk."""
     try:
         return nibabel.load(path)
     except (ImageFileError, OSError, EOFError, ValueError) as error:

@@ -86,7 +86,7 @@ def evaluate_run(
 
     bootstrap_rows(ridge, [dataset.n_trs(story) for story in split.train])  # before hours of features
     store.compute(all_stories(split), list(checkpoints), progress=progress)
-    sets = voxel_sets(dataset, subject, also=[config.train.roi])
+    sets = voxel_sets(dataset, subject, {config.train.roi_name: config.train.roi}, progress=progress)
     responses = DatasetResponses(dataset, subject, keep_gb=memory_gb / 2)
     choice = choose_epoch(
         store,
@@ -94,7 +94,7 @@ def evaluate_run(
         split=split,
         delays=config.model.delays,
         ridge=ridge,
-        chosen_on=sets[config.train.roi],
+        chosen_on=sets[config.train.roi_name],
         memory_gb=memory_gb / 2,
         progress=progress,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset, available_sets, n_voxels, read_responses, voxel_set
+from ..progress import Progress
 
 _GIB = 1 << 30
 
@@ -33,7 +34,15 @@ class DatasetResponses:
         return self._kept[story][:, voxels]
 
 
-def voxel_sets(dataset: Dataset, subject: str, also: Iterable[str] = ()) -> dict[str, NDArray[np.bool_]]:
-    """The voxel sets whose masks are there, and those named in ``also``: name -> bool (n_voxels,)."""
-    names = list(dict.fromkeys([*available_sets(dataset, subject), *also]))
-    return {name: voxel_set(dataset, subject, name) for name in names}
+def voxel_sets(
+    dataset: Dataset, subject: str, also: Mapping[str, str] | None = None, *, progress: Progress | None = None
+) -> dict[str, NDArray[np.bool_]]:
+    """The main voxel sets, as far as they can be made, and the expressions of ``also``: name -> bool (n_voxels,).
+
+    Says why a main set is left out.
+    """
+    names, problems = available_sets(dataset, subject)
+    for problem in problems:
+        (progress or Progress()).say(f"left out: {problem}")
+    wanted = {name: name for name in names} | dict(also or {})
+    return {name: voxel_set(dataset, subject, expression) for name, expression in wanted.items()}

@@ -102,7 +102,7 @@ def transfer(
     arrays: Arrays = {}
     for name, split in splits.items():
         responses = DatasetResponses(dataset, name, keep_gb=memory_gb / 2)
-        sets = voxel_sets(dataset, name)
+        sets = voxel_sets(dataset, name, progress=progress)
         found = _encode_subject(tuned, responses, split, ridge, memory_gb / 2, name, progress)
         cells[name] = {label: _means(result, sets) for label, result in found.items()}
         arrays |= {f"{name}/{label}": result.mean_test for label, result in found.items()}

@@ -77,9 +77,6 @@ def _write_volume(folder: Path, anatomy: Anatomy, affine: NDArray[np.float64]) -
     volume = np.pad(anatomy.thick, _MARGIN).T  # NIfTI runs x first
     for name, values in {"mask_thick": volume.astype(np.uint8), "reference": 1000 * volume.astype(np.float32)}.items():
         nibabel.save(nibabel.Nifti1Image(values, affine), folder / f"{name}.nii.gz")
-    for name in ("lh", "rh", "ac"):
-        mask = np.pad(anatomy.volume(getattr(anatomy, name)), _MARGIN).T
-        nibabel.save(nibabel.Nifti1Image(mask.astype(np.uint8), affine), folder / f"mask_{name}.nii.gz")
 
 
 def _write_surface(stem: Path, surface: Surface, *, npz: bool) -> None:

@@ -47,7 +47,7 @@ def test_the_drawn_region_is_the_planted_one(planted_tree, subject):
     root, anatomy = planted_tree
     for side in SIDES:
         voxels = vertex_voxels(Dataset(root), subject, side)
-        inside = region_vertices(Dataset(root), subject, side)["AC"]
+        inside = region_vertices(Dataset(root), subject)["AC"][side]
         planted = np.where(voxels >= 0, anatomy.ac[voxels], inside)
         np.testing.assert_array_equal(inside, planted)
         assert 0.1 < inside.mean() < 0.9
@@ -73,7 +73,7 @@ def test_vertices_that_a_cut_took_off_join_their_neighbours(planted_tree, copy):
     old = text.split('<path d="')[1].split('"')[0]
     path.write_text(text.replace(old, left_half))
     flat = load_surface(copy, "S01", "flat", "lh")
-    inside = region_vertices(copy, "S01", "lh")["AC"]
+    inside = region_vertices(copy, "S01")["AC"]["lh"]
     assert inside[flat.used()].mean() > 0.95
     off_map = ~flat.used()
     assert 0 < inside[off_map].sum() < off_map.sum()  # along the cut, not all the medial wall
@@ -193,8 +193,8 @@ def test_pycortex_finds_the_same_vertices(planted_tree, copy, monkeypatch, tmp_p
     monkeypatch.setattr(cortex.db, "filestore", str(copy.root / "derivative" / "pycortex-db"))
     cortex.db.reload_subjects()
     theirs = cortex.utils.get_roi_verts("UTS01", mask=True)
-    ours = np.concatenate([region_vertices(Dataset(planted_tree[0]), "UTS01", side)["AC"] for side in SIDES])
-    np.testing.assert_array_equal(ours, theirs["AC"])
+    ours = region_vertices(Dataset(planted_tree[0]), "UTS01")["AC"]
+    np.testing.assert_array_equal(np.concatenate([ours[side] for side in SIDES]), theirs["AC"])
     theirs = cortex.utils.get_roi_masks("UTS01", "UTS01_auto", gm_sampler="thick")["AC"]
     mask = cortex.db.get_mask("UTS01", "UTS01_auto", "thick")
     np.testing.assert_array_equal(theirs[mask], planted_tree[1].ac)

@@ -6,22 +6,21 @@ import json
 from pathlib import Path
 
 import h5py
-import nibabel
 import numpy as np
 import pytest
 import soundfile
 from helpers.tiny import save_tiny
+from helpers.tree import add_anatomy
 from run_folder import CONSTANT_VOXEL, N_VOXELS, NAN_VOXEL, STORIES, make_run
 
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ds003020 tree of one subject: four stories, masks of the hemispheres and auditory cortex."""
+    """A ds003020 tree of one subject: four stories, surfaces of the hemispheres and auditory cortex."""
     root = tmp_path_factory.mktemp("tree")
     generator = np.random.default_rng(0)
     folder = root / "derivative/preprocessed_data/UTS02"
-    masks = root / "derivative/pycortex-db/UTS02/transforms/UTS02_auto"
-    for path in (folder, masks, root / "stimuli"):
+    for path in (folder, root / "stimuli"):
         path.mkdir(parents=True)
     for story, n_trs in STORIES.items():
         responses = generator.standard_normal((n_trs, N_VOXELS))
@@ -34,11 +33,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "derivative/respdict.json").write_text(json.dumps({s: n + 20 for s, n in STORIES.items()}))
     thick = np.zeros((4, 5, 6), np.uint8)
     thick.reshape(-1)[10 : 10 + N_VOXELS] = 1
-    order = np.flatnonzero(thick.T)  # columns are in C order on (z, y, x)
-    for name, wanted in {"thick": range(30), "lh": range(18), "rh": range(18, 30), "ac": (2, 4, 20)}.items():
-        mask = np.zeros(thick.T.shape, np.uint8)
-        mask.reshape(-1)[order[list(wanted)]] = 1
-        nibabel.save(nibabel.Nifti1Image(mask.T, np.eye(4)), masks / f"mask_{name}.nii.gz")
+    column = np.arange(N_VOXELS)
+    add_anatomy(root, "UTS02", thick, left=column < 18, ac=np.isin(column, (2, 4, 20)))
     return root
 
 

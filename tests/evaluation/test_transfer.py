@@ -34,7 +34,6 @@ def two_subjects(tmp_path_factory: pytest.TempPathFactory, tree: Path) -> Path:
     (root / "derivative/pycortex-db/UTS03/transforms/UTS02_auto").rename(
         root / "derivative/pycortex-db/UTS03/transforms/UTS03_auto"
     )
-    (root / "derivative/pycortex-db/UTS03/transforms/UTS03_auto/mask_ac.nii.gz").unlink()
     generator = np.random.default_rng(5)
     for story, n_trs in STORIES.items():
         if story != "bicycle":
