@@ -15,7 +15,7 @@ from typing import Any
 
 from .errors import BwlmError
 
-_PACKAGES = ("brainwavlm-fast", "torch", "transformers", "peft", "numpy", "scipy", "h5py")
+_PACKAGES = ("brainwavlm-fast", "torch", "transformers", "peft", "numpy", "scipy", "h5py", "nibabel")
 
 
 @contextmanager

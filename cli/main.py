@@ -6,6 +6,7 @@ import typer
 
 from .check import check
 from .evaluate import evaluate
+from .export import export
 from .features import features
 from .info import info
 from .probe import probe
@@ -32,6 +33,7 @@ def _root() -> None:
 
 app.command()(check)
 app.command()(evaluate)
+app.command()(export)
 app.command()(features)
 app.command()(info)
 app.command()(probe)

@@ -84,13 +84,13 @@ def voxel_space(dataset: Dataset, subject: str) -> VoxelSpace:
 
 def load_mask(path: Path) -> NDArray[np.bool_]:
     """A NIfTI mask as bool (n_z, n_y, n_x): NIfTI runs x first. A voxel is in it if it is not zero."""
-    values = read_image(path)
+    values = load_image(path)
     if values.ndim != 3:
         raise DataError(f"{path} has {values.ndim} axes; a mask has 3.")
     return values.T > 0
 
 
-def read_image(path: Path) -> NDArray:
+def load_image(path: Path) -> NDArray:
     """The values of a NIfTI image, x first."""
     try:
         return np.asarray(open_image(path).dataobj)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..data.surfaces import Surface
+from ..data.surfaces import Side, Surface
 from .brain import Anatomy
 
 _PER_VOXEL = 2
@@ -101,7 +101,7 @@ class Sheet:
         return radius * ball.reshape(-1, 3)
 
 
-def make_sheets(anatomy: Anatomy) -> dict[str, Sheet]:
+def make_sheets(anatomy: Anatomy) -> dict[Side, Sheet]:
     """The sheets of ``lh`` and ``rh`` through an anatomy's voxels."""
     return {"lh": _make_sheet(anatomy, right=False), "rh": _make_sheet(anatomy, right=True)}
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset
-from ..data.surfaces import ATLASES, Surface
+from ..data.maps import write_surface
+from ..data.surfaces import ATLASES, Kind, Side, Surface
 from ..data.tree import DERIVATIVE
 from ..files import write_json
 from .brain import Anatomy
@@ -27,7 +28,7 @@ _SULCI = ("STS", "IPS", "CS", "SFS", "CiS")
 _PAGE = 1024  # height of the drawing, as pycortex makes it
 
 
-def write_anatomy(root: Path, subject: str, anatomy: Anatomy, sheets: dict[str, Sheet], *, npz: bool) -> None:
+def write_anatomy(root: Path, subject: str, anatomy: Anatomy, sheets: dict[Side, Sheet], *, npz: bool) -> None:
     """All that the data set holds of a subject's anatomy; surfaces as gifti, or ``npz`` as UTS02 has them.
 
     Subjects differ in how their surfaces are turned against the volume.
@@ -43,12 +44,14 @@ def write_anatomy(root: Path, subject: str, anatomy: Anatomy, sheets: dict[str, 
     back = np.linalg.inv(to_voxel)
     for side, sheet in sheets.items():
         flat, faces = sheet.flat(), sheet.faces()
-        folded = {"wm": sheet.white(), "pia": sheet.pia()}
-        surfaces = {kind: Surface(_move(points + _MARGIN, back), faces) for kind, points in folded.items()}
-        surfaces["flat"] = Surface(flat.points * np.float32(_VOXEL_MM), flat.polys)
-        surfaces["inflated"] = Surface((sheet.inflated() * _VOXEL_MM).astype(np.float32), faces)
+        surfaces: dict[Kind, Surface] = {
+            "wm": Surface(_move(sheet.white() + _MARGIN, back), faces),
+            "pia": Surface(_move(sheet.pia() + _MARGIN, back), faces),
+            "flat": Surface(flat.points * np.float32(_VOXEL_MM), flat.polys),
+            "inflated": Surface((sheet.inflated() * _VOXEL_MM).astype(np.float32), faces),
+        }
         for kind, surface in surfaces.items():
-            _write_surface(database / "surfaces" / f"{kind}_{side}", surface, npz=npz)
+            _write_surface(database / "surfaces", surface, side, kind, npz=npz)
         for atlas, (numbers, names) in _annotations(sheet).items():
             _write_annotation(label / f"{side}.{ATLASES[atlas]}", numbers, names)
     (database / "overlays.svg").write_text(_draw(sheets), encoding="utf-8")
@@ -79,15 +82,12 @@ def _write_volume(folder: Path, anatomy: Anatomy, affine: NDArray[np.float64]) -
         nibabel.save(nibabel.Nifti1Image(values, affine), folder / f"{name}.nii.gz")
 
 
-def _write_surface(stem: Path, surface: Surface, *, npz: bool) -> None:
+def _write_surface(folder: Path, surface: Surface, side: Side, kind: Kind, *, npz: bool) -> None:
+    stem = folder / f"{kind}_{side}"
     if npz:
         np.savez(stem.with_suffix(".npz"), pts=surface.points, polys=surface.polys)
         return
-    arrays = [
-        nibabel.gifti.GiftiDataArray(surface.points, intent="NIFTI_INTENT_POINTSET"),
-        nibabel.gifti.GiftiDataArray(surface.polys, intent="NIFTI_INTENT_TRIANGLE"),
-    ]
-    nibabel.save(nibabel.gifti.GiftiImage(darrays=arrays), stem.with_suffix(".gii"))
+    write_surface(stem.with_suffix(".gii"), surface, side, kind)
 
 
 def _annotations(sheet: Sheet) -> dict[str, tuple[NDArray[np.int64], list[str]]]:
@@ -113,7 +113,7 @@ def _write_annotation(path: Path, numbers: NDArray[np.int64], names: list[str]) 
     nibabel.freesurfer.write_annot(path, numbers, table, names, fill_ctab=True)
 
 
-def _draw(sheets: dict[str, Sheet]) -> str:
+def _draw(sheets: dict[Side, Sheet]) -> str:
     """overlays.svg: auditory cortex's outline, and the bottoms of some folds as sulci."""
     flats = {side: sheet.flat().points[:, :2].astype(np.float64) for side, sheet in sheets.items()}
     edge = {"lh": flats["lh"][:, 0].max(), "rh": flats["rh"][:, 0].min()}
