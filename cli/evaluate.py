@@ -88,8 +88,8 @@ def evaluate(
 
 
 def _print(summary: dict[str, Any], folder: Path) -> None:
-    rows = []
-    for name, label in (*_ROWS, *_MORE_ROWS):
+    rows, labels = [], dict((*_ROWS, *_MORE_ROWS))
+    for name, label in (labels | {name: name for name in summary["encoding"] if name not in labels}).items():
         if name in summary["encoding"]:
             numbers = summary["encoding"][name]
             before, after = numbers["pretrained"], numbers["tuned"]

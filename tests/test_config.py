@@ -109,3 +109,19 @@ def test_a_configuration_from_before_a_field_was_there_opens(tmp_path):
     del values["train"]["target"]
     path.write_text(json.dumps(values))
     assert RunConfig.from_json(path) == RunConfig("data")
+
+
+@pytest.mark.parametrize(
+    ("roi", "name"),
+    [
+        ("nonac", "nonac"),
+        ("all - ac", "all-minus-ac"),
+        ("lh & (ac | a2009s:S_temporal_sup)", "lh-and-ac-or-a2009s-S_temporal_sup"),
+        ("a2009s:G_temp_sup-Lateral", "a2009s-G_temp_sup-Lateral"),
+        ("file:/data/my mask.nii.gz", "file-data-my-mask.nii.gz"),
+    ],
+)
+def test_an_expression_of_voxel_sets_has_a_name_for_files(roi, name):
+    train = TrainConfig(roi=roi)
+    assert train.roi_name == train.trained_on == name
+    assert TrainConfig(roi=roi, target="/x/llama.hf5").trained_on == "llama"

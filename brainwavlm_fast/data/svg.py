@@ -62,7 +62,8 @@ def read_layer(path: Path, layer: str) -> Drawing:
     DataError : the file is damaged, is no SVG, or holds what is refused here.
     """
     try:
-        root = ElementTree.parse(path, ElementTree.XMLParser(target=_Builder())).getroot()
+        # In one piece: fed bit by bit, the parser starts an embedded picture of 30 MB over and over.
+        root = ElementTree.fromstring(path.read_bytes(), ElementTree.XMLParser(target=_Builder()))
         origin, size = _page(root)
         shapes: dict[str, list[list[NDArray[np.float64]]]] = {}
         for group, matrix in _groups(root, _IDENTITY, layer):

@@ -31,6 +31,7 @@ def voxel_set(dataset: Dataset, subject: str, expression: str) -> NDArray[np.boo
     ConfigError : the expression is empty or unreadable, or a name is unknown.
     DataError : what a set comes from is missing or damaged, does not fit the responses, or selects nothing.
     """
+    evaluate_sets(expression, lambda _: np.ones(1, dtype=bool))  # misread before anything is read from disk
     names = _Names(dataset, dataset.subject(subject))
     chosen = evaluate_sets(expression, names.lookup)
     if not chosen.any():

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import torch
 
 from ..config import RunConfig, as_dict
-from ..data import Dataset
+from ..data import Dataset, open_hdf5
 from ..errors import BwlmError, CheckpointError
 from ..files import atomic_path, provenance, read_json, write_json
 from ..memory import peak_memory
@@ -78,6 +79,7 @@ def resume_run(run: Path | str, *, progress: Progress | None = None) -> dict[str
     with _only_one(run):
         checkpoint = latest_checkpoint(run)
         material = open_material(config, Dataset(Path(config.data)), progress)
+        _require_same_voxels(run / "voxels.hf5", material)
         model = _new_model(config, material)
         return _train(run, config, model, material, None, checkpoint, progress)
 
@@ -153,6 +155,17 @@ def _write_voxels(path: Path, material: Material) -> None:
         file["trained"], file["excluded"] = material.voxels, material.excluded
         file.attrs["subject"], file.attrs["data_version"] = material.subject, material.dataset.version
         file.attrs["target"] = material.target
+
+
+def _require_same_voxels(path: Path, material: Material) -> None:
+    """A set's name stays when the file behind it changes; a readout must not go on with other voxels."""
+    with open_hdf5(path) as file:
+        same = np.array_equal(file["trained"][:], material.voxels)
+    if not same:
+        raise CheckpointError(
+            f"{path} names other voxels than the data set gives now for this run; surfaces, masks or responses have "
+            "changed since it started. Put them back, or start a new run with another --out."
+        )
 
 
 @contextmanager

@@ -33,14 +33,21 @@ def listed(options):
     return [word for pair in options.items() for word in pair]
 
 
-def test_a_run_from_the_shell_and_the_same_resumed(usual, tmp_path):
-    result = train(*listed(usual), "--roi", "lh", "--seed", 7, "--loss", "time", "--lr", 2e-3, "--json")
+def test_a_run_from_the_shell_and_the_same_resumed(usual, tmp_path, monkeypatch):
+    (tmp_path / "without.txt").write_text("0 1")
+    monkeypatch.chdir(tmp_path)
+    result = train(
+        *listed(usual), "--roi", "lh - file:without.txt", "--seed", 7, "--loss", "time", "--lr", 2e-3, "--json"
+    )
     assert result.exit_code == 0, result.output
     summary = json.loads(result.stdout)
     assert summary["steps"] == 6
     assert summary["data"]["subject"] == "UTS01"
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert (config["train"]["roi"], config["train"]["seed"], config["train"]["loss"]) == ("lh", 7, "time")
+    assert (config["train"]["seed"], config["train"]["loss"]) == (7, "time")
+    assert config["train"]["roi"] == f"lh - file:{tmp_path}/without.txt"  # found from anywhere
+    with h5py.File(tmp_path / "run" / "voxels.hf5") as file:
+        assert not {0, 1} & set(file["trained"][:])
     assert config["train"]["lr_encoder"] == 2e-3
     assert config["model"]["layer"] == 2
     assert summary == json.loads((tmp_path / "run" / "summary.json").read_text())

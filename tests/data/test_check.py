@@ -114,3 +114,15 @@ def test_a_damaged_textgrid_is_named_and_training_can_do_without(dataset):
     report = check_dataset(dataset)
     assert any("avatar.TextGrid" in problem for problem in problems(report))
     assert report.trainable == ["UTS01"]
+
+
+def test_surfaces_that_are_missing_are_named_and_training_on_all_voxels_can_do_without(dataset):
+    folder = dataset.mask_path("S01").parent
+    (folder / "matrices.xfm").unlink()
+    unfetched(folder.parent.parent / "surfaces" / "pia_rh.gii")
+    report = check_dataset(dataset)
+    assert problems(report) == ["matrices.xfm is not in the tree"]
+    (command,) = report.commands
+    assert command.startswith("datalad get derivative/pycortex-db/UTS01/surfaces ")
+    assert command.endswith(" derivative/freesurfer_subjdir/UTS01/label")
+    assert report.trainable == ["UTS01"]

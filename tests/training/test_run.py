@@ -217,6 +217,13 @@ def stopped(config, tmp_path, monkeypatch):
     return tmp_path / "run"
 
 
+def test_resume_refuses_other_voxels(stopped):
+    with h5py.File(stopped / "voxels.hf5", "r+") as file:
+        file["trained"][0] = 39
+    with pytest.raises(CheckpointError, match=r"voxels\.hf5 names other voxels"):
+        resume_run(stopped)
+
+
 @pytest.mark.parametrize("file", ["readout.safetensors", "optimizer.safetensors", "adapter/adapter_model.safetensors"])
 def test_a_damaged_checkpoint_is_named(stopped, file):
     path = list_checkpoints(stopped)[-1] / file
