@@ -28,6 +28,7 @@ def rois(
     Example: `bwlm rois --subject S02`
     """
     from brainwavlm_fast.data import all_sets, find_dataset, voxel_set
+    from brainwavlm_fast.data.atlas import THICK_MM
 
     dataset = find_dataset(data)
     subject = dataset.subject(subject)
@@ -50,5 +51,10 @@ def rois(
         f"Each voxel belongs to the mid-thickness vertex nearest to it, at most {counts['farthest_mm']:.1f} mm away: "
         f"{counts['neither']:,} voxels hold no vertex (of neither side), {counts['both']:,} hold vertices of both."
     )
+    if counts["farthest_mm"] > THICK_MM:
+        typer.echo(
+            f"warning: mask_thick reaches {THICK_MM:g} mm from the surface it was made from; these surfaces, or the "
+            "transform, may not be the ones."
+        )
     for name, reason in atlas.missing.items():
         typer.echo(f"no {name} sets: {reason}")

@@ -32,6 +32,7 @@ from .tree import Dataset
 from .volume import VoxelSpace, voxel_space
 
 AC_PARCELS = ("G_temp_sup-G_T_transv", "S_temporal_transverse", "G_temp_sup-Plan_tempo")
+THICK_MM = 8.0  # how far from the mid-thickness surface pycortex's mask_thick reaches
 _LAYOUT = 1  # raised whenever the same files would give other sets
 
 

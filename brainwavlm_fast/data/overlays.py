@@ -5,9 +5,9 @@ the right one until its smallest is; the bounding box of all their points togeth
 is the SVG's page, whose y runs downwards. Here the same is run backwards, and outlines are given in each flat surface's
 own coordinates.
 
-Three things differ from pycortex: groups' transforms are heeded, as Inkscape shows them; the pen returns to a closed
-ring's start, as SVG says; and an outline belongs to the one hemisphere that most of it is drawn on, so that a line that
-strays over the middle takes nothing from the other side.
+Where pycortex and SVG disagree, SVG is followed, as Inkscape showed it to who drew: the page is the viewBox if there is
+one, groups' transforms are heeded, the pen returns to a closed ring's start. And an outline belongs to the one
+hemisphere that most of it is drawn on, so that a line that strays over the middle takes nothing from the other side.
 """
 
 from __future__ import annotations

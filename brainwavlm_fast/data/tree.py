@@ -95,15 +95,15 @@ class Dataset:
         """The story's phones and words."""
         return self.root / DERIVATIVE / "TextGrids" / f"{story}.TextGrid"
 
-    def mask_path(self, subject: str, name: str = "thick") -> Path:
-        """A volume mask of a subject; ``thick`` is the one whose voxels are the responses' columns."""
+    def mask_path(self, subject: str) -> Path:
+        """The volume mask whose voxels are the responses' columns; its transform lies beside it."""
         subject = self.subject(subject)
         transform = f"{subject}_auto"
         listed = self.root / DERIVATIVE / "subject_xfms.json"
         if listed.is_file():
             transform = str(read_json(listed).get(subject, transform))
         folder = self.root / DERIVATIVE / "pycortex-db" / subject / "transforms" / transform
-        return folder / f"mask_{name}.nii.gz"
+        return folder / "mask_thick.nii.gz"
 
     def require(self, path: Path) -> Path:
         """The path, if its contents are here.

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 from brainwavlm_fast.cli.main import app
 from typer.testing import CliRunner
@@ -49,3 +51,15 @@ def test_bad_input_is_one_sentence(planted_tree, arguments, says):
     assert result.exit_code == 2
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_transform_that_is_not_this_surfaces(planted_tree, tmp_path):
+    root = shutil.copytree(planted_tree[0], tmp_path / "tree")
+    assert "warning" not in rois("--subject", "S01", "--data", root).stdout
+    path = root / "derivative/pycortex-db/UTS01/transforms/UTS01_auto/matrices.xfm"
+    coord = np.array(json.loads(path.read_text())["coord"])
+    coord[:3, 3] += 6
+    path.write_text(json.dumps({"coord": coord.tolist()}))
+    shown = rois("--subject", "S01", "--data", root)
+    assert shown.exit_code == 0
+    assert "warning: mask_thick reaches 8 mm" in shown.stdout
