@@ -195,6 +195,20 @@ def test_a_ring_inside_a_ring_is_a_hole_and_paths_add_up(copy):
     np.testing.assert_array_equal(region.inside("lh", low + share * (high - low)), [False, True, False, True])
 
 
+def test_a_line_that_strays_over_the_middle_takes_nothing_from_the_other_side(copy):
+    path = copy.root / "derivative" / "pycortex-db" / "UTS01" / "overlays.svg"
+    text = path.read_text()
+    width = float(text.split('width="')[1].split('"')[0])
+    old = text.split('<path d="')[1].split('"')[0]
+    path.write_text(text.replace(old, f"M {0.3 * width},300 H {0.6 * width} V 700 H {0.3 * width} Z"))
+    for outlines in (overlay_regions(copy, "S01")["AC"].lh, overlay_regions(copy, "S01")["AC"].rh):
+        assert len(outlines) == 1  # the other path is the right hemisphere's own
+    ours = region_vertices(copy, "S01")["AC"]
+    planted = region_vertices(Dataset(copy.root), "S02")["AC"]
+    assert ours["lh"].sum() > 100
+    np.testing.assert_array_equal(ours["rh"], planted["rh"])
+
+
 def test_a_drawing_without_the_layer(copy):
     path = copy.root / "derivative" / "pycortex-db" / "UTS01" / "overlays.svg"
     path.write_text(HEAD + "</svg>")
