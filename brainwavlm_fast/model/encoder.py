@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig, Precision, Token, Tune
+from ..distributed import ALONE, Ranks
 from ..errors import ConfigError
 from .attention import layer_forward, position_bias, skip_layer
 from .pretrained import load_wavlm
@@ -48,6 +49,8 @@ class Encoder(nn.Module):
     fixed_embedding: bool = False
     """The front end goes as far as hidden state 0: exact when WavLM's regularisers are off and LoRA alone is trained,
     since nothing before the first layer changes then, and a kept front end spares that work in every step."""
+    ranks: Ranks = ALONE
+    """The processes that share the windows of a story or a block."""
 
     def __init__(
         self, wavlm: Any, *, layer: int, token: Token, tune: Tune, lora: LoraSettings | None, whole: bool = False

@@ -102,15 +102,17 @@ class Story:
         """Features of some windows: (len(windows), width), in their order; (.., len(layers), width) with ``layers``.
 
         Windows of one length go through the encoder together (shorter ones exist at a story's start);
-        ``batch_frames`` bounds how much at once, for when no gradient is kept.
+        ``batch_frames`` bounds how much at once, for when no gradient is kept. The windows are dealt over the encoder's
+        ranks, and every rank has all features.
         """
+        own = encoder.ranks.deal(windows)
         features: list[Tensor] = []
         order: list[NDArray[np.int64]] = []
-        for group, front in self.front_ends(encoder, windows, batch_frames=batch_frames):
+        for group, front in self.front_ends(encoder, own, batch_frames=batch_frames):
             features.append(encoder.transformer(front) if layers is None else encoder.layer_features(front, layers))
             order.append(group)
         position = {int(window): k for k, window in enumerate(np.concatenate(order))}
-        return torch.cat(features)[[position[int(window)] for window in windows]]
+        return encoder.ranks.gather(torch.cat(features)[[position[int(window)] for window in own]], windows)
 
     def front_ends(
         self, encoder: Encoder, windows: NDArray[np.int64], *, batch_frames: int | None = BATCH_FRAMES

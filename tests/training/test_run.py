@@ -21,6 +21,7 @@ from brainwavlm_fast.errors import BwlmError, CheckpointError, DataError
 from brainwavlm_fast.model import BrainWavLM
 from brainwavlm_fast.training import TrainingStopped, resume_run, start_run
 from brainwavlm_fast.training import loop as loop_module
+from brainwavlm_fast.training import step as step_module
 from brainwavlm_fast.training.checkpoint import list_checkpoints
 from brainwavlm_fast.training.log import read_log
 
@@ -121,7 +122,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(whole, config, tm
 @pytest.mark.parametrize("stop_after", [1, 3, 6, 8, 11])
 def test_an_exception_anywhere_and_resume(whole, config, tmp_path, monkeypatch, stop_after):
     calls = []
-    real = loop_module.training_loss
+    real = step_module.training_loss
 
     def dies(kind, predicted, measured):
         calls.append(len(measured))
@@ -129,7 +130,7 @@ def test_an_exception_anywhere_and_resume(whole, config, tmp_path, monkeypatch, 
             raise RuntimeError("power cut")
         return real(kind, predicted, measured)
 
-    monkeypatch.setattr(loop_module, "training_loss", dies)
+    monkeypatch.setattr(step_module, "training_loss", dies)
     with pytest.raises(RuntimeError, match="power cut"):
         start_run(tmp_path / "run", config)
     monkeypatch.undo()
@@ -141,10 +142,10 @@ def test_an_exception_anywhere_and_resume(whole, config, tmp_path, monkeypatch, 
 def test_a_signal_saves_and_stops(whole, config, tmp_path, monkeypatch):
     real = loop_module.Loop._step
 
-    def step(self, block, measured):
+    def step(self, *args):
         if self.position.step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(self, block, measured)
+        return real(self, *args)
 
     monkeypatch.setattr(loop_module.Loop, "_step", step)
     with pytest.raises(TrainingStopped, match=r"stopped after step 5.*--resume"):
@@ -166,9 +167,9 @@ def test_kill_dash_nine_in_the_middle(whole, config, tmp_path):
         "from brainwavlm_fast.config import RunConfig\n"
         "from brainwavlm_fast.training import loop, start_run\n"
         "real = loop.Loop._step\n"
-        "def step(self, block, measured):\n"
+        "def step(self, *args):\n"
         "    if self.position.step == 9: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return real(self, block, measured)\n"
+        "    return real(self, *args)\n"
         "loop.Loop._step = step\n"
         "start_run(sys.argv[1], RunConfig.from_json(sys.argv[2]))\n"
     )
@@ -205,10 +206,10 @@ def stopped(config, tmp_path, monkeypatch):
     """A run stopped after step 5."""
     real = loop_module.Loop._step
 
-    def step(self, block, measured):
+    def step(self, *args):
         if self.position.step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(self, block, measured)
+        return real(self, *args)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop_module.Loop, "_step", step)
@@ -281,12 +282,12 @@ def test_two_processes_never_share_a_run(stopped):
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(config, tmp_path, monkeypatch):
-    real = loop_module.training_loss
+    real = step_module.training_loss
 
     def spoiled(kind, predicted, measured):
         return real(kind, predicted, measured) * (float("nan") if torch.is_grad_enabled() else 1.0)
 
-    monkeypatch.setattr(loop_module, "training_loss", spoiled)
+    monkeypatch.setattr(step_module, "training_loss", spoiled)
     with pytest.raises(BwlmError, match=r"step 1 .*the loss is nan"):
         start_run(tmp_path / "run", config)
     assert [p.name for p in list_checkpoints(tmp_path / "run")] == ["epoch-000"]
