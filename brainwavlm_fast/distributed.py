@@ -7,6 +7,7 @@ dealt over ranks and their results joined. Only the first rank writes files, kee
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,9 +177,8 @@ def _talking() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise RankLostError(
-            f"another process of this job has ended or cannot be reached ({str(error).splitlines()[0]})."
-        ) from error
+        detail = re.sub(r"^\[[^]]*\] *", "", str(error).splitlines()[0]).partition(". ")[0].rstrip(".")
+        raise RankLostError(f"another process of this job has ended or cannot be reached ({detail}).") from error
 
 
 class _Gather(torch.autograd.Function):

@@ -88,6 +88,12 @@ def save_checkpoint(
     return folder
 
 
+def clear_unfinished(run: Path) -> None:
+    """Remove what a kill in the middle of a save has left behind."""
+    for folder in (run / "checkpoints").glob(".[es]*-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def latest_checkpoint(run: Path) -> Path:
     """The checkpoint with the most steps; raises :class:`CheckpointError` if there is none."""
     found = list_checkpoints(run)

@@ -25,7 +25,7 @@ from ..files import atomic_path, provenance, read_json, write_json
 from ..memory import peak_memory
 from ..model import BrainWavLM
 from ..progress import Progress
-from .checkpoint import Position, latest_checkpoint, load_checkpoint
+from .checkpoint import Position, clear_unfinished, latest_checkpoint, load_checkpoint
 from .feed import Feed
 from .log import RunLog, read_log
 from .loop import Loop, make_optimizer
@@ -79,6 +79,8 @@ def resume_run(run: Path | str, *, progress: Progress | None = None) -> dict[str
         return dict(read_json(run / _SUMMARY))
     with opened_ranks() as ranks, _claimed(run, ranks):
         progress = progress if ranks.first else Progress()
+        if ranks.first:
+            clear_unfinished(run)
         checkpoint = ranks.on_first(lambda: latest_checkpoint(run))
         material = _open(config, ranks, progress)
         _require_same_voxels(run, material)
