@@ -29,8 +29,18 @@ _MORE_ROWS = (("lh", "left hemisphere"), ("rh", "right hemisphere"))
 @command
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder made by `bwlm train`.")],
+    subject: Annotated[
+        str | None, typer.Option("--subject", help="Of a run on several subjects, which one.", show_default="the first")
+    ] = None,
     data: DataOption = None,
-    out: Annotated[str, typer.Option("--out", help="Folder of the results, inside the run.")] = "evaluation",
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            help="Folder of the results, inside the run.",
+            show_default="evaluation, or evaluation-UTS02 for another subject than the first",
+        ),
+    ] = None,
     epochs: Annotated[
         str | None,
         typer.Option("--epochs", help="Epochs beside 0, as 5,10 or 1-10.", show_default="all that are saved"),
@@ -60,7 +70,7 @@ def evaluate(
     Example: `bwlm evaluate runs/UTS02-lh`
     """
     from brainwavlm_fast.evaluation.encoding import RidgeSettings
-    from brainwavlm_fast.evaluation.run import evaluate_run
+    from brainwavlm_fast.evaluation.run import evaluate_run, evaluation_name
     from brainwavlm_fast.memory import keep_freed_memory
 
     require_least(("--chunk", chunk, 1), ("--splits", splits, 1), ("--gap", gap, 0), ("--seed", seed, 0))
@@ -73,6 +83,7 @@ def evaluate(
     keep_freed_memory()
     summary = evaluate_run(
         run,
+        subject=subject,
         data=data,
         out=out,
         epochs=None if epochs is None else whole_numbers(epochs, "--epochs"),
@@ -84,7 +95,8 @@ def evaluate(
     if as_json:
         print_json(summary)
         return
-    _print(summary, run / out)
+    tuned_on = summary.get("tuned_on", [summary["subject"]])  # runs evaluated before there could be several lack it
+    _print(summary, run / (out or evaluation_name(tuned_on, summary["subject"])))
 
 
 def _print(summary: dict[str, Any], folder: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import as_dict
-from ..data import find_dataset, make_split
+from ..data import Dataset, find_dataset, make_split
 from ..errors import ConfigError
 from ..files import provenance, write_json
 from ..progress import Progress
@@ -39,8 +39,9 @@ _END_OF_GRID = 1 / 3  # share of voxels at an end of the grid of alphas that is 
 def evaluate_run(
     run: Path | str,
     *,
+    subject: str | None = None,
     data: Path | str | None = None,
-    out: str = "evaluation",
+    out: str | None = None,
     epochs: Sequence[int] | None = None,
     ridge: RidgeSettings | None = None,
     n_permutations: int = 1000,
@@ -52,8 +53,10 @@ def evaluate_run(
     Parameters
     ----------
     run : the run folder.
+    subject : one of those that the run was tuned on; the first, unless it is named.
     data : the data set, if it is no longer where the run's configuration says.
-    out : folder of the results inside ``run``. Results of the same settings are read back, others never overwritten.
+    out : folder of the results inside ``run``, by default ``evaluation``, for other subjects than the first
+        ``evaluation-UTS02`` and so on. Results of the same settings are read back, others never overwritten.
     epochs : epochs to evaluate beside 0; None: all that are saved.
     ridge : how alphas are chosen.
     n_permutations : of the significance tests on the test story; 0 leaves them out.
@@ -66,10 +69,11 @@ def evaluate_run(
     run, progress, ridge = Path(run), progress or Progress(), ridge or RidgeSettings()
     config = read_run_config(run)
     dataset = find_dataset(data if data is not None else config.data)
-    subject = dataset.subject(config.train.subject)
+    tuned_on = [dataset.subject(name) for name in config.train.subjects]
+    subject = _chosen_subject(tuned_on, dataset, subject, run)
     split = make_split(dataset.stories(subject), validation=config.train.validation, test=config.train.test)
     checkpoints = _chosen(run_checkpoints(run), epochs, run)
-    folder = _inside(run, out)
+    folder = _inside(run, evaluation_name(tuned_on, subject) if out is None else out)
     store = EpochFeatures(folder / "features", config.model, checkpoints, dataset)
     settings = {
         "subject": subject,
@@ -116,6 +120,7 @@ def evaluate_run(
     summary |= {
         "run": str(run),
         "subject": subject,
+        "tuned_on": tuned_on,
         "trained_on": config.train.trained_on,
         "seed": config.train.seed,
         "alphas": _alpha_census(choice, ridge, progress),
@@ -131,6 +136,21 @@ def evaluate_run(
     write_json(folder / SUMMARY, summary)  # last: it says that the rest is complete
     shutil.rmtree(store.folder, ignore_errors=True)
     return summary
+
+
+def evaluation_name(tuned_on: Sequence[str], subject: str) -> str:
+    """Folder of a subject's evaluation inside a run that was tuned on these."""
+    return "evaluation" if subject == tuned_on[0] else f"evaluation-{subject}"
+
+
+def _chosen_subject(tuned_on: list[str], dataset: Dataset, asked: str | None, run: Path) -> str:
+    subject = tuned_on[0] if asked is None else dataset.subject(asked)
+    if subject not in tuned_on:
+        raise ConfigError(
+            f"{run} was tuned on {', '.join(tuned_on)}, not on {subject}; what it is worth for others is "
+            f"`bwlm transfer {run} --subjects {subject}`."
+        )
+    return subject
 
 
 def _chosen(saved: dict[int, Path], epochs: Sequence[int] | None, run: Path) -> dict[int, Path]:
