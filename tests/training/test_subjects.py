@@ -1,4 +1,4 @@
-"""Several subjects tune one encoder: one pass for all of them, a readout each, and everything after reads such a run."""
+"""Several subjects tune one encoder: one pass for all, a readout each, and everything after reads such a run."""
 
 from __future__ import annotations
 
