@@ -14,11 +14,11 @@ from .output import (
     DataOption,
     JsonOption,
     alpha_grid,
-    command,
     print_json,
     print_table,
     progress,
     require_least,
+    shared_command,
     whole_numbers,
 )
 
@@ -26,7 +26,7 @@ _ROWS = (("all", "whole cortex"), ("ac", "auditory cortex (AC)"), ("nonac", "res
 _MORE_ROWS = (("lh", "left hemisphere"), ("rh", "right hemisphere"))
 
 
-@command
+@shared_command
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder made by `bwlm train`.")],
     subject: Annotated[
@@ -65,10 +65,12 @@ def evaluate(
 ) -> None:
     """Measure a run: ridge from every epoch's features, best epoch by validation, correlation on the test story.
 
-    Writes RUN/evaluation: summary.json, voxels.hf5, curve.png. Stopping it loses at most the story it was in.
+    Writes RUN/evaluation: summary.json, voxels.hf5, curve.png. Stopping it loses at most the story it was in. Under
+    torchrun, processes share stories and voxels.
 
     Example: `bwlm evaluate runs/UTS02-lh`
     """
+    from brainwavlm_fast.distributed import opened_ranks
     from brainwavlm_fast.evaluation.encoding import RidgeSettings
     from brainwavlm_fast.evaluation.run import evaluate_run, evaluation_name
     from brainwavlm_fast.memory import keep_freed_memory
@@ -81,17 +83,21 @@ def evaluate(
     if alphas is not None:
         ridge = replace(ridge, alphas=alpha_grid(alphas))
     keep_freed_memory()
-    summary = evaluate_run(
-        run,
-        subject=subject,
-        data=data,
-        out=out,
-        epochs=None if epochs is None else whole_numbers(epochs, "--epochs"),
-        ridge=ridge,
-        n_permutations=permutations,
-        memory_gb=memory_gb,
-        progress=progress(),
-    )
+    with opened_ranks() as ranks:
+        summary = evaluate_run(
+            run,
+            subject=subject,
+            data=data,
+            out=out,
+            epochs=None if epochs is None else whole_numbers(epochs, "--epochs"),
+            ridge=ridge,
+            n_permutations=permutations,
+            memory_gb=memory_gb,
+            progress=progress(),
+            ranks=ranks,
+        )
+    if not ranks.first:
+        return
     if as_json:
         print_json(summary)
         return

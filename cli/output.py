@@ -29,6 +29,19 @@ JsonOption = Annotated[
 
 
 def command(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Wrap a command of one process; of several that ``torchrun`` started, the first runs it and the others end."""
+    alone = shared_command(function)
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Result:
+        if not first_process():
+            raise typer.Exit()
+        return alone(*args, **kwargs)
+
+    return wrapped
+
+
+def shared_command(function: Callable[..., Result]) -> Callable[..., Result]:
     """Wrap a command: errors meant for people become one sentence on stderr and exit status 2."""
 
     @wraps(function)

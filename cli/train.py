@@ -10,14 +10,14 @@ import typer
 
 from brainwavlm_fast.errors import ConfigError
 
-from .output import DataOption, JsonOption, command, first_process, print_json, print_table, progress
+from .output import DataOption, JsonOption, first_process, print_json, print_table, progress, shared_command
 
 
 def _option(help: str, *names: str) -> Any:
     return typer.Option(*names, help=help, show_default=False)
 
 
-@command
+@shared_command
 def train(
     subject: Annotated[
         str | None, _option("Subject, as S02 or UTS02; several, as S01,S02, tune one encoder.", "--subject")

@@ -27,7 +27,18 @@ ROOMS = {
     "evaluation": BASE | NATIVE | {"ops", "distributed", "data", "model", "figures"},
     "figures": BASE | {"evaluation"},
     "simulation": BASE | NATIVE | {"ops", "data", "model", "evaluation"},
-    "cli": {"__version__", *BASE, *NATIVE, "data", "model", "training", "evaluation", "figures", "simulation"},
+    "cli": {
+        "__version__",
+        *BASE,
+        *NATIVE,
+        "distributed",
+        "data",
+        "model",
+        "training",
+        "evaluation",
+        "figures",
+        "simulation",
+    },
 }
 NO_TORCH = {"errors", "files", "progress", "memory", "config", "reference", "kernels", "data", "figures"}
 HEAVY = {"torch", "transformers", "peft"}

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..config import as_dict
 from ..data import Dataset, find_dataset, make_split
+from ..distributed import ALONE, Ranks
 from ..errors import ConfigError
 from ..files import provenance, write_json
 from ..progress import Progress
@@ -47,6 +48,7 @@ def evaluate_run(
     n_permutations: int = 1000,
     memory_gb: float = 4.0,
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Evaluate a run folder written by ``bwlm train``; returns the summary that is also written.
 
@@ -60,13 +62,15 @@ def evaluate_run(
     epochs : epochs to evaluate beside 0; None: all that are saved.
     ridge : how alphas are chosen.
     n_permutations : of the significance tests on the test story; 0 leaves them out.
-    memory_gb : about how much memory responses may take.
+    memory_gb : about how much memory responses may take, by all processes of a node together.
+    ranks : processes that share stories and voxels; the first one writes.
 
     Raises
     ------
     BwlmError : the run, its checkpoints or the data will not do, or ``out`` holds another evaluation.
     """
-    run, progress, ridge = Path(run), progress or Progress(), ridge or RidgeSettings()
+    run, ridge, memory_gb = Path(run), ridge or RidgeSettings(), memory_gb / ranks.local_size
+    progress = (progress or Progress()) if ranks.first else Progress()
     config = read_run_config(run)
     dataset = find_dataset(data if data is not None else config.data)
     tuned_on = [dataset.subject(name) for name in config.train.subjects]
@@ -83,13 +87,13 @@ def evaluate_run(
         "ridge": {**asdict(ridge), "alphas": list(ridge.alphas)},
         "n_permutations": n_permutations,
     }
-    there = finished(folder, settings)
+    there = ranks.on_first(lambda: finished(folder, settings))
     if there is not None:
         progress.say(f"{folder / SUMMARY} holds this evaluation already; nothing to do.")
         return there
 
     bootstrap_rows(ridge, [dataset.n_trs(story) for story in split.train])  # before hours of features
-    store.compute(all_stories(split), list(checkpoints), progress=progress)
+    store.compute(all_stories(split), list(checkpoints), progress=progress, ranks=ranks)
     sets = voxel_sets(dataset, subject, {config.train.roi_name: config.train.roi}, progress=progress)
     responses = DatasetResponses(dataset, subject, keep_gb=memory_gb / 2)
     choice = choose_epoch(
@@ -101,6 +105,7 @@ def evaluate_run(
         chosen_on=sets[config.train.roi_name],
         memory_gb=memory_gb / 2,
         progress=progress,
+        ranks=ranks,
     )
     ceiling = planted_ceiling(dataset, subject, n_voxels=responses.n_voxels)
     summary = summarise(choice, sets, ceiling)
@@ -110,32 +115,38 @@ def evaluate_run(
     if n_permutations and sum(map(dataset.n_trs, split.test)) < 2 * PAIRED_BLOCK:
         progress.say(f"the test story has fewer than {2 * PAIRED_BLOCK} TRs, too few for significance tests.")
     elif n_permutations:
-        tests = significance_of(first, tuned, responses, n_permutations=n_permutations, progress=progress)
+        tests = significance_of(first, tuned, responses, n_permutations=n_permutations, progress=progress, ranks=ranks)
         summary["significance"] = summarise_significance(tests, sets)
         arrays |= significance_arrays(tests)
-    repeated = story_ceiling(dataset, subject, split.test, memory_gb=memory_gb / 2, progress=progress)
-    if repeated is not None:
-        summary["noise_ceiling"] = summarise_ceiling(*repeated, first, tuned, sets)
-        arrays |= ceiling_arrays(repeated[0], first, tuned)
-    summary |= {
-        "run": str(run),
-        "subject": subject,
-        "tuned_on": tuned_on,
-        "trained_on": config.train.trained_on,
-        "seed": config.train.seed,
-        "alphas": _alpha_census(choice, ridge, progress),
-        "data": {"root": str(dataset.root), "version": dataset.version},
-        "settings": settings,
-        "config": as_dict(config),
-        "provenance": provenance(),
-    }
-    write_arrays(folder / "voxels.hf5", arrays, best_epoch=choice.best)
-    from ..figures.curves import draw_epoch_curves
 
-    draw_epoch_curves(summary, folder / "curve.png")
-    write_json(folder / SUMMARY, summary)  # last: it says that the rest is complete
-    shutil.rmtree(store.folder, ignore_errors=True)
-    return summary
+    def finish() -> dict[str, Any]:
+        repeated = story_ceiling(dataset, subject, split.test, memory_gb=memory_gb / 2, progress=progress)
+        if repeated is not None:
+            summary["noise_ceiling"] = summarise_ceiling(*repeated, first, tuned, sets)
+            arrays.update(ceiling_arrays(repeated[0], first, tuned))
+        summary.update(
+            {
+                "run": str(run),
+                "subject": subject,
+                "tuned_on": tuned_on,
+                "trained_on": config.train.trained_on,
+                "seed": config.train.seed,
+                "alphas": _alpha_census(choice, ridge, progress),
+                "data": {"root": str(dataset.root), "version": dataset.version},
+                "settings": settings,
+                "config": as_dict(config),
+                "provenance": provenance(),
+            }
+        )
+        write_arrays(folder / "voxels.hf5", arrays, best_epoch=choice.best)
+        from ..figures.curves import draw_epoch_curves
+
+        draw_epoch_curves(summary, folder / "curve.png")
+        write_json(folder / SUMMARY, summary)  # last: it says that the rest is complete
+        shutil.rmtree(store.folder, ignore_errors=True)
+        return summary
+
+    return ranks.on_first(finish)
 
 
 def evaluation_name(tuned_on: Sequence[str], subject: str) -> str:

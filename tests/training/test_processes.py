@@ -11,14 +11,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from two_ranks import BLOCKS, gradients
+from two_ranks import BLOCKS, evaluate, gradients
 
 from brainwavlm_fast.config import RunConfig, preset
 from brainwavlm_fast.distributed import ALONE
+from brainwavlm_fast.evaluation import significance
+from brainwavlm_fast.evaluation.ridge_plan import RidgePlan
+from brainwavlm_fast.files import read_json
 from brainwavlm_fast.training import resume_run, start_run
 from brainwavlm_fast.training.checkpoint import list_checkpoints
 from brainwavlm_fast.training.log import read_log
@@ -144,6 +148,26 @@ def test_voxels_are_joined_from_their_ranks(job):
     for rank in (0, 1):
         joined = np.load(job / f"joined-{rank}.npy")
         np.testing.assert_array_equal(joined, np.tile([0, 1, 2, 3, 14, 15, 16], (2, 1)))
+
+
+def test_ridge_and_permutations_over_two_processes_are_one_processs(job, monkeypatch):
+    """The same tiles of voxels, so equal to the last bit."""
+    monkeypatch.setattr(RidgePlan, "tile_width", RidgePlan.tile_width)  # evaluate() changes both
+    monkeypatch.setattr(significance, "_VOXELS_AT_ONCE", 16)
+    evaluate(job, "alone", ALONE)
+    one, two = (read_json(job / "one" / name / "summary.json") for name in ("alone", "two"))
+    assert one["encoding"] == two["encoding"]
+    assert one["curve"] == two["curve"]
+    with h5py.File(job / "one/alone/voxels.hf5") as a, h5py.File(job / "one/two/voxels.hf5") as b:
+        names = []
+        a.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        for name in names:
+            np.testing.assert_array_equal(a[name][:], b[name][:], err_msg=name)
+    tested = [np.load(job / f"{name}.npy") for name in ("alone-tested-0", "two-tested-0", "two-tested-1")]
+    assert np.isnan(tested[0][:, 5]).all()
+    assert np.isfinite(tested[0]).sum() == 3 * 49
+    for other in tested[1:]:
+        np.testing.assert_array_equal(tested[0], other)
 
 
 def test_too_many_processes_and_contradictions_are_refused_on_every_rank(job):

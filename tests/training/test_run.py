@@ -267,6 +267,28 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(config, tmp_path, mon
     assert [p.name for p in list_checkpoints(tmp_path / "run")] == ["epoch-000"]
 
 
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_loss_read_a_step_late_stops_before_anything_is_saved(config, tmp_path, monkeypatch, step):
+    """As on a GPU, where the host reads a loss while the next step runs; ``save_every`` is 2."""
+    monkeypatch.setattr(loop_module.Outcome, "late", True)
+    real, calls = step_module.training_loss, []
+
+    def spoiled(kind, predicted, measured):
+        calls.append(1)
+        return real(kind, predicted, measured) * (float("nan") if len(calls) >= step else 1.0)
+
+    monkeypatch.setattr(step_module, "training_loss", spoiled)
+    with pytest.raises(BwlmError, match=rf"step {step} .*the loss is nan"):
+        start_run(tmp_path / "run", config)
+    assert [p.name for p in list_checkpoints(tmp_path / "run")] == ["epoch-000"]
+
+
+def test_losses_read_a_step_late_are_the_same_run(whole, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop_module.Outcome, "late", True)
+    start_run(tmp_path / "run", config)
+    assert_same_run(whole, tmp_path / "run")
+
+
 def test_every_voxel_nan(config, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "brainwavlm_fast.training.material.unusable_voxels", lambda *args, **kwargs: np.ones(40, dtype=bool)

@@ -16,6 +16,10 @@ from brainwavlm_fast.config import RunConfig
 from brainwavlm_fast.data import Dataset
 from brainwavlm_fast.distributed import Ranks, opened_ranks
 from brainwavlm_fast.errors import BwlmError
+from brainwavlm_fast.evaluation import significance
+from brainwavlm_fast.evaluation.encoding import RidgeSettings
+from brainwavlm_fast.evaluation.ridge_plan import RidgePlan
+from brainwavlm_fast.evaluation.run import evaluate_run
 from brainwavlm_fast.model import BrainWavLM
 from brainwavlm_fast.progress import Progress
 from brainwavlm_fast.training import resume_run, start_run
@@ -58,6 +62,18 @@ def gradients(config: RunConfig, blocks: list[tuple[str, int, int]], ranks: Rank
     return found | {"values": values}
 
 
+def evaluate(folder: Path, out: str, ranks: Ranks) -> None:
+    """Ridge of the run ``one``, and a permutation test, with tiles so narrow that there are several for each rank."""
+    RidgePlan.tile_width = lambda self: 8
+    significance._VOXELS_AT_ONCE = 16
+    evaluate_run(folder / "one", out=out, epochs=[2], ridge=RidgeSettings(chunk_length=4), ranks=ranks)
+    rng = np.random.default_rng(0)
+    measured, predicted = rng.standard_normal((2, 44, 50))
+    measured[3, 5] = np.nan
+    tested = significance.permutation_test(measured, predicted, n_permutations=50, ranks=ranks)
+    np.save(folder / f"{out}-tested-{ranks.rank}.npy", np.stack([tested.statistic, tested.p, tested.q]))
+
+
 def main(folder: Path) -> None:
     """Everything, into ``folder``; the first rank writes."""
     config = RunConfig.from_json(folder / "plain.json")
@@ -71,6 +87,7 @@ def main(folder: Path) -> None:
         voxels[:, here] = 10 * ranks.rank + np.arange(7)[here]
         ranks.join(voxels, multiple=2)
         np.save(folder / f"joined-{ranks.rank}.npy", voxels)
+        evaluate(folder, "two", ranks)
         start_run(folder / "windows", config)
         start_run(folder / "by-blocks", replace(config, train=replace(config.train, split="blocks")))
         start_run(folder / "regularised", RunConfig.from_json(folder / "regularised.json"))
