@@ -45,7 +45,7 @@ class Feed:
         if name == self._now[0]:
             return self._now[1]
         started = time.perf_counter()
-        self._expect(name)
+        self.ahead(name)
         if name in self._kept:
             found = self._kept[name]
         else:
@@ -53,7 +53,7 @@ class Feed:
             found = {subject: values.to(self._device, non_blocking=True) for subject, values in read.items()}
             self._keep(name, found)
         self._now = name, found
-        self._expect(self._next[name])
+        self.ahead(self._next[name])
         self.waited += time.perf_counter() - started
         return found
 
@@ -61,7 +61,8 @@ class Feed:
         """Stop reading."""
         self._reader.shutdown(cancel_futures=True)
 
-    def _expect(self, name: str) -> None:
+    def ahead(self, name: str) -> None:
+        """Start to read a story, if it is not here or on its way."""
         if name not in self._kept and name not in self._coming:
             self._coming[name] = self._reader.submit(self._read, name)
 

@@ -132,14 +132,15 @@ def _train(
         blocks = len(material.blocks)
         position, step.carried = load_checkpoint(checkpoint, model, optimizer, blocks_per_epoch=blocks)
         progress.say(f"resuming after step {position.step} ({checkpoint.name})")
+    order = [*dict.fromkeys(block.story for block in material.blocks), *material.split.validation]
+    feed = Feed(material, order, ranks.device, limit_gb=train.responses_gb / ranks.local_size)
+    fresh = checkpoint is None
+    feed.ahead(material.split.validation[0] if fresh and material.split.validation else order[0])
     kept = keep_front_ends(material, model.encoder, train.cache_gb, progress)
     if log is None:
         log = RunLog(run, after_step=position.step, silent=not ranks.first)
         log.note(position.step, resumed=True, processes=ranks.size, **provenance())
-    order = [*dict.fromkeys(block.story for block in material.blocks), *material.split.validation]
-    feed = Feed(material, order, ranks.device, limit_gb=train.responses_gb / ranks.local_size)
     started = time.perf_counter()
-    fresh = checkpoint is None
     loop = Loop(run, train, model, optimizer, material, step, feed, log, progress, position, fresh)
     try:
         loop.train()
