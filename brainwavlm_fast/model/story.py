@@ -130,8 +130,19 @@ class Story:
                 if self._front is not None:
                     yield batch, torch.stack([self._front[window] for window in batch]).to(device)
                 else:
-                    cut = [self._audio[self.plan.starts[w] : self.plan.ends[w]] for w in batch]
-                    yield batch, encoder.front_end(torch.stack(cut).to(device))
+                    yield batch, encoder.front_end(self.waveforms(batch, device))
+
+    def waveforms(self, windows: NDArray[np.int64], device: torch.device) -> Tensor:
+        """Samples of windows of one length: (len(windows), n_samples).
+
+        Windows overlap, so the stretch of audio that holds them all is what goes to the device, and they are cut there.
+        """
+        starts, first, last = self.plan.starts[windows], self.plan.starts[windows].min(), self.plan.ends[windows].max()
+        stretch = self._audio[first:last]
+        if device.type == "cuda":  # the host goes on while it is copied
+            stretch = stretch.pin_memory()
+        length = int(self.plan.ends[windows[0]] - starts[0])
+        return stretch.to(device, non_blocking=True).unfold(0, length, 1)[torch.from_numpy(starts - first).to(device)]
 
 
 def _n_frames(encoder: Encoder, n_samples: int) -> int:
