@@ -3,7 +3,8 @@
 UTS01 and UTS02 share a teacher, UTS03 follows one of its own, of a meaning that theirs does not predict. Every subject
 is tuned on the whole cortex and on auditory cortex (AC), in the planted brain and in its null, where all voxels follow
 what the pre-trained student hears already, for the same number of steps; the last epoch counts, so that no run is
-chosen. A change is held against the null's: its mean over the three null subjects, and their spread.
+chosen. A change is held against the null's: its mean over the three null subjects, and their spread. The words that
+are probed are the shared teacher's.
 
     python benchmarks/subjects.py --work /tmp/subjects         (some ninety minutes on one core)
 
@@ -108,13 +109,17 @@ def ceilings(brain: Path, run: Path, subject: str) -> dict[str, float]:
 
 
 def beside(values: list[float], null: list[float]) -> dict[str, Any]:
-    """Values, the null's mean and spread, and whether every value lies beyond the null's largest and mean + 2 sd."""
-    bar = max(max(null), statistics.mean(null) + 2 * statistics.stdev(null))
+    """Values, the null's mean and spread, and on which side of them all values lie.
+
+    ``beyond_null``: above the null's largest and its mean + 2 sd; ``within_null``: no farther than 2 sd from its mean.
+    """
+    mean, sd = statistics.mean(null), statistics.stdev(null)
     return {
         "values": values,
-        "null_mean": statistics.mean(null),
-        "null_sd": statistics.stdev(null),
-        "beyond_null": all(value > bar for value in values),
+        "null_mean": mean,
+        "null_sd": sd,
+        "beyond_null": all(value > max(*null, mean + 2 * sd) for value in values),
+        "within_null": all(abs(value - mean) <= 2 * sd for value in values),
     }
 
 
@@ -129,14 +134,14 @@ def verdicts(brain: dict[str, Any], null: dict[str, Any]) -> dict[str, Any]:
 
     shared, other = [(0, 1), (1, 0)], [(0, 2), (1, 2)]
     everyone = [(row, column) for row in range(3) for column in range(3) if row != column]
-    words = {name: [rise[-1] for rise in found["probes"]["words"].values()] for name, found in
-             (("brain", brain), ("null", null))}  # fmt: skip
+    words, null_words = ([rise[-1] for rise in b["probes"]["words"].values()] for b in (brain, null))
     return {
         "non-AC, cortex-wide tuning": gain("all", "nonac"),
         "AC, AC tuning": gain("ac", "ac"),
         "non-AC, AC tuning": gain("ac", "nonac"),
         "AC, cortex-wide tuning": gain("all", "ac"),
-        "words from the layer read, cortex-wide tuning": beside(words["brain"], words["null"]),
+        "words in the layer read, tuned on who follows them": beside(words[:2], null_words),
+        "words in the layer read, tuned on who does not": beside(words[2:], null_words),
         "transfer, teacher shared": beside(off_diagonal(brain, shared), off_diagonal(null, everyone)),
         "transfer, teacher of its own": beside(off_diagonal(brain, other), off_diagonal(null, everyone)),
     }
@@ -156,7 +161,8 @@ def main() -> None:
     for name, claim in found.items():
         values = "  ".join(f"{value:+.3f}" for value in claim["values"])
         spread = f"{claim['null_mean']:+.3f} (sd {claim['null_sd']:.3f})"
-        print(f"{name:48} {values}   null {spread}   beyond it: {claim['beyond_null']}")
+        where = "beyond" if claim["beyond_null"] else "within" if claim["within_null"] else "neither"
+        print(f"{name:52} {values:24} null {spread}   {where}")
     for subject, ceiling in brain["ceilings"].items():
         print(f"ceiling of {subject}: {ceiling['mean_estimated']:.3f}, true {ceiling['mean_true']:.3f}")
     write_json(options.out, {"brain": brain, "null": null, "claims": found, "provenance": provenance()})
