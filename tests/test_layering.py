@@ -25,7 +25,8 @@ ROOMS = {
     "model": BASE | NATIVE | {"ops", "distributed", "data"},
     "training": BASE | NATIVE | {"ops", "distributed", "data", "model"},
     "evaluation": BASE | NATIVE | {"ops", "distributed", "data", "model", "figures"},
-    "figures": BASE | {"evaluation"},
+    "figures": BASE | {"data", "evaluation"},
+    "report": BASE | {"data", "evaluation", "figures"},
     "simulation": BASE | NATIVE | {"ops", "data", "model", "evaluation"},
     "cli": {
         "__version__",
@@ -37,10 +38,11 @@ ROOMS = {
         "training",
         "evaluation",
         "figures",
+        "report",
         "simulation",
     },
 }
-NO_TORCH = {"errors", "files", "progress", "memory", "config", "reference", "kernels", "data", "figures"}
+NO_TORCH = {"errors", "files", "progress", "memory", "config", "reference", "kernels", "data", "figures", "report"}
 HEAVY = {"torch", "transformers", "peft"}
 
 

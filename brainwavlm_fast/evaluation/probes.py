@@ -21,12 +21,10 @@ from ..kernels import correlation, delay_stack
 from ..progress import Progress
 from .layer_features import LayerFeatures, Source
 from .probe_targets import Target
-from .results import SUMMARY, finished, write_arrays
+from .results import END_OF_GRID, SUMMARY, finished, write_arrays
 from .ridge import RidgeCV
 from .ridge_alphas import FIELD_ALPHAS
 from .splits import ChunkBootstrap
-
-_END_OF_GRID = 1 / 3  # share of dimensions at an end of the grid of alphas that is worth a warning
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def probe_layers(
             ends["largest"] += int((model.alphas_ == max(settings.alphas)).sum())
             advance(note=f"layer {layer}")
     for end, n in ends.items():
-        if n > _END_OF_GRID * varies.sum() * len(features.layers) and len(settings.alphas) > 1:
+        if n > END_OF_GRID * varies.sum() * len(features.layers) and len(settings.alphas) > 1:
             progress.say(
                 f"warning: {n} of {varies.sum() * len(features.layers)} probes ({features.source.label}) chose the "
                 f"{end} alpha; a wider grid (--alphas) may fit them better."

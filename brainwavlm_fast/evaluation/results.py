@@ -14,6 +14,7 @@ from ..errors import BwlmError, CheckpointError
 from ..files import atomic_path, read_json
 
 SUMMARY = "summary.json"
+END_OF_GRID = 1 / 3  # share of voxels or dimensions at an end of the grid of alphas that is worth a warning
 
 
 def read_run_config(run: Path) -> RunConfig:

@@ -21,7 +21,7 @@ from ..progress import Progress
 from .encoding import RidgeSettings, all_stories, bootstrap_rows
 from .epochs import Choice, choose_epoch, summarise, voxel_arrays
 from .features import EpochFeatures, run_checkpoints
-from .results import SUMMARY, finished, read_run_config, write_arrays
+from .results import END_OF_GRID, SUMMARY, finished, read_run_config, write_arrays
 from .run_statistics import (
     ceiling_arrays,
     significance_arrays,
@@ -33,8 +33,6 @@ from .run_statistics import (
 from .significance import PAIRED_BLOCK
 from .sources import DatasetResponses, voxel_sets
 from .truth import planted_ceiling
-
-_END_OF_GRID = 1 / 3  # share of voxels at an end of the grid of alphas that is worth a warning
 
 
 def evaluate_run(
@@ -189,7 +187,7 @@ def _alpha_census(choice: Choice, ridge: RidgeSettings, progress: Progress) -> d
         ends = {"smallest": float(min(ridge.alphas)), "largest": float(max(ridge.alphas))}
         census[name] = {end: int((alphas == value).sum()) for end, value in ends.items()}
         for end, value in ends.items():
-            if census[name][end] > _END_OF_GRID * len(alphas) and len(ridge.alphas) > 1:
+            if census[name][end] > END_OF_GRID * len(alphas) and len(ridge.alphas) > 1:
                 progress.say(
                     f"warning: {census[name][end]} of {len(alphas)} voxels ({name}) chose the {end} alpha, {value:g}; "
                     "a wider grid (--alphas) may fit them better."

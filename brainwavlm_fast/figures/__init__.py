@@ -1,1 +1,1 @@
-"""TODO"""
+"""Pictures from saved results: nothing here computes a score, and nothing needs torch."""

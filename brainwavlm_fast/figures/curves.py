@@ -1,4 +1,4 @@
-"""Encoding performance over epochs, drawn from an evaluation's summary."""
+"""Encoding performance over epochs, drawn from evaluations' summaries."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import atomic_path
+from .saved import Saved, SavedRun
+from .style import (
+    COLOURS,
+    COLUMN,
+    MARKERS,
+    PAGE,
+    Drawing,
+    NothingToDraw,
+    legend_below,
+    new_figure,
+    on_paper,
+    save_png,
+    set_name,
+    tidy,
+)
 
-# Okabe and Ito's colours, which stay apart for colour-blind readers; markers repeat the distinction
-_SETS = {
-    "all": ("Whole cortex", "#000000", "o"),
-    "ac": ("Auditory cortex", "#D55E00", "s"),
-    "nonac": ("Outside auditory cortex", "#0072B2", "^"),
-}
+_SETS = {"all": ("#000000", "o"), "ac": (COLOURS[1], "s"), "nonac": (COLOURS[0], "^")}
+_LINES = {"lora": "-", "full": "--", "frozen": ":"}
 
 
 def draw_epoch_curves(summary: Mapping[str, Any], path: Path | str) -> Path:
@@ -25,12 +35,9 @@ def draw_epoch_curves(summary: Mapping[str, Any], path: Path | str) -> Path:
         ``trained_on`` are used.
     path : the PNG to write; replaced whole.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(8.4, 4.0), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8.4, 4.0, dpi=150)
     figure.suptitle(f"{summary['subject']}, tuned on {summary['trained_on']}", fontsize=11)
     panels = figure.subplots(1, 2, sharey=True)
     titles = ("Validation stories (filled: the epoch chosen)", "Test story")
@@ -38,20 +45,81 @@ def draw_epoch_curves(summary: Mapping[str, Any], path: Path | str) -> Path:
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel("Epoch (0 = pre-trained)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="0.9", linewidth=0.8)
-        axes.set_axisbelow(True)
-        for name, (label, colour, marker) in _SETS.items():
-            _draw_set(axes, summary, name, kind, label, colour, marker)
+        tidy(axes)
+        for name, (colour, marker) in _SETS.items():
+            _draw_set(axes, summary, name, kind, set_name(name), colour, marker)
     panels[0].set_ylabel("Encoding performance\n(mean Pearson r over voxels)")
     if all(point["validation"][name] is None for point in summary["curve"] for name in point["validation"]):
         panels[0].text(0.5, 0.5, "no validation story", ha="center", transform=panels[0].transAxes, color="0.4")
-    handles, labels = panels[1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(handles)), frameon=False, fontsize=8)
-    path = Path(path)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
-    return path
+    legend_below(figure, panels[1], columns=3)
+    return save_png(figure, path)
+
+
+@on_paper
+def draw_epoch_changes(saved: Saved) -> Drawing:
+    """Change of validation performance over epochs in percent, with and without LoRA (figures 1C, 1D and 5).
+
+    Over the voxels that a run was trained on; a panel a subject where one has several runs.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    curves = {run: points for run in saved.evaluated if (points := _percent(run))}
+    if not curves:
+        raise NothingToDraw(_why_no_curve(saved))
+    subjects = list(dict.fromkeys(run.subject for run in curves))
+    apart = len(subjects) < len(curves)
+    panels_of = [[run for run in curves if run.subject == s] for s in subjects] if apart else [list(curves)]
+    figure = new_figure(COLUMN if len(panels_of) == 1 else PAGE, 2.8)
+    panels = figure.subplots(1, len(panels_of), squeeze=False, sharey=True)[0]
+    kinds = (
+        list(dict.fromkeys(run.config.train.trained_on for run in curves)) if apart else [run.label for run in curves]
+    )
+    for axes, runs in zip(panels, panels_of, strict=True):
+        tidy(axes)
+        axes.axhline(0, color="0.3", linewidth=0.7)
+        for run in runs:
+            k = kinds.index(run.config.train.trained_on if apart else run.label)
+            style = {"color": COLOURS[k % 6], "marker": MARKERS[k % 6], "linestyle": _LINES[run.config.model.tune]}
+            axes.plot(*zip(*curves[run], strict=True), label=run.model if apart else run.label, **style)
+        axes.set_xlabel("Epoch (0 = pre-trained)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if apart:
+            axes.set_title(runs[0].subject, loc="left")
+    panels[0].set_ylabel("Change of validation performance (%)")
+    legend_below(figure, *panels, columns=2)
+    numbers = "; ".join(
+        f"{run.label} {points[-1][1]:+.1f} % at epoch {points[-1][0]}" for run, points in curves.items()
+    )
+    left_out = [run.label for run in saved.evaluated if run not in curves]
+    return Drawing(
+        figure,
+        "Change of mean encoding performance on the validation stories, over the voxels trained on. Solid: with LoRA; "
+        "dashed: without; dotted: readout only."
+        + (
+            f" No curve, for want of a positive start or of a validation story: {', '.join(left_out)}."
+            if left_out
+            else ""
+        ),
+        f"Lines over epochs. {numbers}.",
+    )
+
+
+def _percent(run: SavedRun) -> list[tuple[int, float]]:
+    """(epoch, change in percent) of the voxels trained on; empty without a positive score before training."""
+    scores = [(point["epoch"], point["validation"].get(run.trained_set)) for point in (run.evaluation or {})["curve"]]
+    start = next((score for epoch, score in scores if epoch == 0), None)
+    if start is None or start <= 0 or len(scores) < 2:
+        return []
+    return [(epoch, 100 * (score / start - 1)) for epoch, score in scores if score is not None]
+
+
+def _why_no_curve(saved: Saved) -> str:
+    if not saved.evaluated:
+        return saved.needs_evaluation()
+    return (
+        "no run has validation scores of several epochs that start above 0; train with a validation story "
+        "(`bwlm train --validation STORY`) and run `bwlm evaluate` on it."
+    )
 
 
 def _draw_set(

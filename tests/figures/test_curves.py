@@ -1,14 +1,18 @@
-"""The curve over epochs: a whole PNG, axes with units, the right points."""
+"""Curves over epochs: a whole PNG, axes with units, the right points."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.saved_runs import make_saved_run
 from matplotlib.figure import Figure
 
-from brainwavlm_fast.figures.curves import draw_epoch_curves
+from brainwavlm_fast.figures.curves import draw_epoch_changes, draw_epoch_curves
+from brainwavlm_fast.figures.saved import open_saved
+from brainwavlm_fast.figures.style import NothingToDraw
 
 
 def summary(*, validation: bool = True, sets: tuple[str, ...] = ("all", "lh", "ac", "nonac")) -> dict[str, Any]:
@@ -67,3 +71,32 @@ def test_only_the_sets_there_are_drawn_and_no_validation_is_said(tmp_path: Path,
     assert not validation.get_lines()
     assert [text.get_text() for text in validation.texts] == ["no validation story"]
     assert len([line for line in test.get_lines() if "voxels" in str(line.get_label())]) == 1
+
+
+def test_changes_over_epochs_tell_tuning_apart(tmp_path: Path) -> None:
+    folders = [
+        make_saved_run(tmp_path / f"{subject}-{tune}", subject=subject, roi="all", tune=tune)
+        for subject in ("UTS01", "UTS02")
+        for tune in ("lora", "full")
+    ]
+    drawing = draw_epoch_changes(open_saved(folders))
+    panels = drawing.figure.axes
+    assert [axes.get_title(loc="left") for axes in panels] == ["UTS01", "UTS02"]
+    lines = {line.get_label(): line for line in panels[0].get_lines()}
+    assert (lines["tuned on all"].get_linestyle(), lines["tuned on all without LoRA"].get_linestyle()) == ("-", "--")
+    points = json.loads((folders[0] / "evaluation/summary.json").read_text())["curve"]
+    start, *_, end = (point["validation"]["all"] for point in points)
+    assert lines["tuned on all"].get_ydata()[-1] == pytest.approx(100 * (end / start - 1))
+    assert lines["tuned on all"].get_ydata()[0] == 0
+    assert "%" in panels[0].get_ylabel()
+
+
+def test_a_curve_needs_a_validation_story(tmp_path: Path) -> None:
+    folder = make_saved_run(tmp_path / "run")
+    path = folder / "evaluation/summary.json"
+    found = json.loads(path.read_text())
+    for point in found["curve"]:
+        point["validation"] = dict.fromkeys(point["validation"])
+    path.write_text(json.dumps(found))
+    with pytest.raises(NothingToDraw, match="--validation STORY"):
+        draw_epoch_changes(open_saved([folder]))

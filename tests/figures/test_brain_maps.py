@@ -1,0 +1,76 @@
+"""Values on a brain: the right colour at the right place, grey where there is nothing to show, units."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib import colormaps
+
+from brainwavlm_fast.data import find_dataset
+from brainwavlm_fast.errors import DataError
+from brainwavlm_fast.figures.maps import CHANGE, VALUES, draw_map, limits, load_overlay, paint
+from brainwavlm_fast.figures.style import encoded
+from brainwavlm_fast.figures.views import open_view
+
+
+@pytest.fixture(scope="module")
+def view(planted_tree, tmp_path_factory):
+    return open_view(find_dataset(planted_tree[0]), "UTS01", width=400, cache=tmp_path_factory.mktemp("views"))
+
+
+def test_each_pixel_has_its_voxels_colour(view):
+    values = np.linspace(-0.1, 1, 800)
+    values[7] = np.nan
+    shown = values > 0.2
+    picture = paint(view, values, shown=shown)
+    low, high = limits(values[shown], centred=False)
+    assert low == 0
+    expected = colormaps[VALUES](np.clip(values / high, 0, 1), bytes=True)[:, :3]
+    for voxel in (300, 555, 799):
+        pixels = picture[view.voxels == voxel]
+        assert len(pixels)
+        assert (pixels == expected[voxel]).all()
+    for grey in (view.voxels == 7, view.voxels == 100, view.voxels == -1):  # NaN, below the threshold, no voxel
+        assert grey.any()
+        assert (picture[grey] == view.shade[grey][:, None]).all()
+
+
+def test_a_change_is_centred_on_white(view):
+    values = np.zeros(800)
+    values[1::2] = np.linspace(-2, 1, 400)
+    assert limits(values, centred=True)[0] == -limits(values, centred=True)[1]
+    picture = paint(view, values, centred=True)
+    nothing = np.isin(view.voxels, np.arange(0, 800, 2))
+    assert (picture[nothing] == np.array(colormaps[CHANGE](0.5, bytes=True)[:3])).all()
+
+
+def test_values_of_another_subject_are_refused(view):
+    with pytest.raises(DataError, match="not of the same subject"):
+        paint(view, np.zeros(799))
+
+
+def test_nothing_to_colour_is_a_grey_brain(view):
+    assert limits(np.array([]), centred=False) == (0, 1)
+    assert (paint(view, np.full(800, np.nan)) == view.shade[:, :, None]).all()
+
+
+def test_a_map_names_its_unit_its_regions_and_its_condition(planted_tree, view):
+    overlay, note = load_overlay(find_dataset(planted_tree[0]), "UTS01")
+    assert note is None
+    shown = np.arange(800) < 500
+    drawing = draw_map(
+        view, np.ones(800), title="a title", unit="Pearson r", shown=shown, condition="r > 0.15", overlay=overlay
+    )
+    brain, bar = drawing.figure.axes
+    assert {text.get_text() for text in brain.texts} == {"left", "right", "AC"}
+    assert bar.get_xlabel() == "Pearson r"
+    assert "500 of 800 voxels, those with r > 0.15" in drawing.caption
+    assert "mean 1.000" in drawing.alt
+    assert encoded(drawing.figure, "png")[:4] == b"\x89PNG"
+    assert encoded(drawing.figure, "svg") == encoded(drawing.figure, "svg")
+
+
+def test_a_subject_without_a_drawing_has_no_outlines_and_it_is_said(small_tree):
+    overlay, note = load_overlay(find_dataset(small_tree), "UTS01")
+    assert not overlay.rois
+    assert "overlays.svg" in note
