@@ -11,7 +11,7 @@ SOURCES := $(wildcard csrc/*.* csrc/*/*.*) CMakeLists.txt pyproject.toml constra
 .PHONY: help demo test sanitize lint format install clean
 
 help:
-	@echo "make demo     simulate a planted brain, check it, train on it, evaluate, probe: ends with tables, demo/run/evaluation/curve.png and demo/run/probes/layers.png"
+	@echo "make demo     simulate a planted brain, check it, train on it, evaluate, probe: ends with tables and a page, demo/run/report.html"
 	@echo "make test     all tests"
 	@echo "make sanitize the core under the address and undefined-behaviour sanitizers"
 	@echo "make lint     ruff, mypy, clang-format"
@@ -37,6 +37,7 @@ demo: install
 	    --layer 2 --stride 0.5 --no-regularisers --lora-dropout 0 --block-size 25 --lr 3e-3 --lr-readout 1e-3 --epochs 8
 	$(BIN)/bwlm evaluate $(DEMO)/run --epochs 4,8
 	$(BIN)/bwlm probe $(DEMO)/run --layers all
+	$(BIN)/bwlm report $(DEMO)/run
 
 test: install
 	$(BIN)/python -m pytest

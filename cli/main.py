@@ -8,8 +8,10 @@ from .check import check
 from .evaluate import evaluate
 from .export import export
 from .features import features
+from .figures import figures
 from .info import info
 from .probe import probe
+from .report import report
 from .rois import rois
 from .simulate import simulate
 from .text_features import text_features
@@ -35,8 +37,10 @@ app.command()(check)
 app.command()(evaluate)
 app.command()(export)
 app.command()(features)
+app.command()(figures)
 app.command()(info)
 app.command()(probe)
+app.command()(report)
 app.command()(rois)
 app.command()(simulate)
 app.command("text-features")(text_features)

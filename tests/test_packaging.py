@@ -43,6 +43,7 @@ def test_the_wheel_brings_one_package(built):
     assert {name for name in top if not name.endswith(".dist-info")} == {"brainwavlm_fast"}
     assert "brainwavlm_fast/cli/main.py" in names
     assert "brainwavlm_fast/_C.pyi" in names
+    assert {f"brainwavlm_fast/report/page.{kind}" for kind in ("html", "css", "js")} <= set(names)
     assert any(name.startswith("brainwavlm_fast/_C.") and name.endswith(".so") for name in names)
     with zipfile.ZipFile(built[1]) as archive:
         (listed,) = (name for name in names if name.endswith("entry_points.txt"))

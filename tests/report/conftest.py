@@ -1,0 +1,18 @@
+"""A run on the planted brain's anatomy, and pages about it taken apart."""
+
+from __future__ import annotations
+
+import pytest
+from reported import make_reported_run
+
+from brainwavlm_fast.report import page
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(page, "WIDTH", 320)
+
+
+@pytest.fixture
+def run(tmp_path, planted_tree):
+    return make_reported_run(tmp_path / "run", planted_tree)

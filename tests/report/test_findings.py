@@ -1,0 +1,100 @@
+"""What should be known before the numbers are believed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from helpers.saved_runs import make_probes, make_saved_run
+
+from brainwavlm_fast.config import RunConfig
+from brainwavlm_fast.figures.saved import open_saved
+from brainwavlm_fast.report.findings import findings
+
+
+def changed(folder, file, change):
+    path = folder / file
+    found = json.loads(path.read_text())
+    change(found)
+    path.write_text(json.dumps(found))
+
+
+def said(*folders):
+    return {finding.text: finding.level for finding in findings(open_saved(folders))}
+
+
+def level(found, words):
+    (one,) = [level for text, level in found.items() if words in text]
+    return one
+
+
+def test_a_usual_run(tmp_path):
+    found = said(make_saved_run(tmp_path / "run"))
+    assert level(found, "1 voxels with NaN or a constant in some story are in no mean") == "warning"
+    assert level(found, "did not train") == "note"
+    assert level(found, "30 of 59 voxels (pre-trained) chose the smallest alpha, 10") == "warning"
+    assert level(found, "The best epoch, 4, is the last") == "note"
+    assert level(found, "3 of 5 epochs were evaluated (0, 2, 4)") == "note"
+    assert level(found, "selected on the test data") == "note"
+    assert level(found, "One subject") == "note"
+    assert not [text for text in found if "tuned) chose" in text or "planted" in text or "preset" in text]
+    assert list(found.values()) == sorted(found.values(), reverse=True)  # warnings first
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "expected"),
+    [
+        (
+            lambda s: s["settings"]["stories"].update(validation=[]),
+            "no validation story: epoch 4 is the last",
+            "warning",
+        ),
+        (lambda s: s.update(best_epoch=0), "nothing was gained", "warning"),
+        (lambda s: s.update(significance=None), "No significance was tested", "note"),
+        (lambda s: s.update(noise_ceiling=None), "No noise ceiling", "note"),
+        (lambda s: s["encoding"].pop("ac"), "Auditory cortex is not known", "note"),
+        (lambda s: s["encoding"]["all"].update(ceiling=0.3), "The brain is planted", "note"),
+        (lambda s: s["data"].update(version="unknown"), "version is not known", "note"),
+        (
+            lambda s: s["alphas"]["tuned"].update(largest=40),
+            "40 of 59 voxels (tuned) chose the largest alpha",
+            "warning",
+        ),
+    ],
+)
+def test_an_evaluation_with_a_flaw(tmp_path, change, words, expected):
+    folder = make_saved_run(tmp_path / "run")
+    assert words not in " ".join(said(folder))
+    changed(folder, "evaluation/summary.json", change)
+    assert level(said(folder), words) == expected
+
+
+def test_a_run_that_is_not_finished_or_departs_from_the_method(tmp_path):
+    folder = make_saved_run(tmp_path / "run", evaluated=False)
+    assert level(said(folder), f"bwlm evaluate {folder}") == "warning"
+    (folder / "summary.json").unlink()
+    assert level(said(folder), f"bwlm train --resume {folder}") == "warning"
+    config = RunConfig.from_json(folder / "config.json")
+    replace(config, preset="authors-release").to_json(folder / "config.json")
+    assert level(said(folder), "authors-release") == "warning"
+
+
+def test_runs_that_differ_in_data_and_versions(tmp_path):
+    folders = [make_saved_run(tmp_path / s, subject=s) for s in ("UTS01", "UTS02")]
+    changed(folders[1], "evaluation/summary.json", lambda s: s["data"].update(version="3.0.0"))
+    changed(folders[1], "evaluation/summary.json", lambda s: s["provenance"]["versions"].update(torch="0.1"))
+    found = said(*folders)
+    assert level(found, "different versions of the data: 3.0.0, 3.1.0") == "warning"
+    assert level(found, "torch (0.1, ") == "note"
+    assert not [text for text in found if text.startswith("One subject")]
+
+
+def test_probes_at_the_end_of_their_grid(tmp_path):
+    folder = make_probes(tmp_path / "probes", {"UTS01-all": 0.1})
+    assert not [text for text in said(folder) if "probes chose" in text]
+    changed(folder, "summary.json", lambda s: s["at_the_end_of_the_grid"]["UTS01-all"].update(smallest=60))
+    assert level(said(folder), "60 of 72 probes chose the smallest alpha") == "warning"
+    words = {"words": {"embeddings": "x", "n_words": 100, "n_out_of_vocabulary": 7}}
+    changed(folder, "summary.json", lambda s: s["settings"].update(targets=words))
+    assert level(said(folder), "7 of 100 words have no embedding") == "note"
