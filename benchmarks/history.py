@@ -113,7 +113,7 @@ def main() -> None:
             write_json(options.out, result)
     timed = options.work / f"exact-{result['runs'][0]['seed']}"
     if timed.exists():
-        result["steps"] = [time_steps(timed, size, 200 // size) for size in BLOCK_SIZES]
+        result["steps"] = [time_steps(timed, size, 800 // size) for size in BLOCK_SIZES]
     result["provenance"] = provenance()
     write_json(options.out, result)
     for r in result["runs"]:
