@@ -90,7 +90,6 @@ class EpochFeatures:
     def _open_model(self) -> BrainWavLM:
         if self._model is None:
             model = BrainWavLM.from_pretrained(next(iter(self.checkpoints.values())))
-            model.encoder.fixed_embedding = self._config.tune != "full"  # no regulariser acts in an evaluation
             self._model = model.to("cuda" if torch.cuda.is_available() else "cpu")
         return self._model
 

@@ -87,7 +87,7 @@ def resume_run(run: Path | str, *, progress: Progress | None = None) -> dict[str
 def _new_model(config: RunConfig, material: Material) -> BrainWavLM:
     with keyed(config.train.seed, 0):
         model = BrainWavLM(config.model, len(material.voxels))
-    model.encoder.precision = config.train.precision
+    model.encoder.use_precision(config.train.precision)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -98,29 +98,6 @@ def test_keeping_the_front_end_changes_nothing(model, audio):
     assert sum(t.nbytes for t in story._front) == story.front_bytes(model.encoder)
 
 
-def test_a_fixed_embedding_gives_the_same_step(config, audio):
-    """Without regularisers hidden state 0 never changes, so it is kept instead of what it is made from."""
-    model = BrainWavLM(replace(config, regularisers=False, lora_dropout=0.0), N_VOXELS).double().train()
-    randomise_lora(model)
-    measured = torch.from_numpy(np.random.default_rng(1).standard_normal((10, N_VOXELS)))
-    assert model.encoder.fixed_embedding
-    assert not BrainWavLM(config, N_VOXELS).encoder.fixed_embedding
-    assert not BrainWavLM(replace(config, regularisers=False, tune="full"), N_VOXELS).encoder.fixed_embedding
-    results = []
-    for fixed in (False, True):
-        model.encoder.fixed_embedding = fixed
-        story = Story(audio, N_TRS, model.config, for_training=True)
-        story._audio = story._audio.double()
-        story.keep_front_end(model.encoder)
-        assert story._front[0].shape[-1] == (32 if fixed else 16)
-        model.zero_grad()
-        loss = training_loss("voxels", model(story, 0, 10), measured)
-        loss.backward()
-        results.append([loss, *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
-    for expected, found in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-
-
 def test_windows_come_back_in_their_order(model, audio):
     story = Story(audio, N_TRS, model.config, for_training=True)
     windows = np.array([9, 0, 30, 3])
