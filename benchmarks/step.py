@@ -28,8 +28,8 @@ from brainwavlm_fast.model import BrainWavLM, Story
 from brainwavlm_fast.training.losses import training_loss
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from helpers.plain import plain_step
 from helpers.tiny import randomise_lora
+from published_step import plain_step
 
 RESULTS = Path(__file__).parent / "results" / "step.json"
 N_TRS, START, STOP, N_VOXELS = 40, 20, 24, 90_000

@@ -21,7 +21,7 @@ from ..config import ModelConfig, as_dict
 from ..data import Dataset, load_audio
 from ..errors import CheckpointError, DataError
 from ..files import atomic_path, read_json
-from ..model import BrainWavLM, Story
+from ..model import BrainWavLM, Story, front_bytes
 from ..progress import Progress
 
 _FRONT_LIMIT = 2 << 30  # bytes of front end output kept for one story while its epochs are computed
@@ -78,7 +78,7 @@ class EpochFeatures:
         except DataError as error:
             raise DataError(f"story {story}: {error}") from None
         model = self._open_model()
-        if self._config.tune != "full" and prepared.front_bytes(model.encoder) <= _FRONT_LIMIT:
+        if self._config.tune != "full" and front_bytes(prepared, model.encoder, "fp32") <= _FRONT_LIMIT:
             prepared.keep_front_end(model.encoder)
         return prepared
 

@@ -27,14 +27,16 @@ def product(linear: Any, x: Tensor, dtype: torch.dtype) -> Tensor:
     return F.linear(x.to(dtype), linear.weight.to(dtype), linear.bias.to(dtype))
 
 
-def project(projection: Any, hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """A projection with its LoRA update, added in the hidden states' type: (..., width) -> (..., width) in ``dtype``."""
-    base = getattr(projection, "base_layer", projection)
+def project(projection: Any, hidden: Tensor, rounded: Tensor) -> Tensor:
+    """A projection with its LoRA update, added in the hidden states' type: (..., width) -> (..., width).
+
+    ``rounded`` is ``hidden`` in the type of the base product and of the result.
+    """
+    base = product(getattr(projection, "base_layer", projection), rounded, rounded.dtype)
     if not _adapted(projection):
-        return product(base, hidden, dtype)
+        return base
     down, up, scale = _low_rank(projection)
-    update = F.linear(F.linear(_dropped(projection, hidden), down), up * scale)
-    return (product(base, hidden, dtype) + update).to(dtype)
+    return (base + F.linear(F.linear(_dropped(projection, hidden), down), up * scale)).to(base.dtype)
 
 
 def attend(attention: Any, hidden: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
@@ -56,7 +58,8 @@ def attend(attention: Any, hidden: Tensor, bias: Tensor, dtype: torch.dtype) -> 
     def split(x: Tensor) -> Tensor:
         return x.view(n_windows, n_frames, heads, size).transpose(1, 2)
 
-    q, k, v = (split(project(p, hidden, dtype)) for p in (attention.q_proj, attention.k_proj, attention.v_proj))
+    rounded = hidden.to(dtype)
+    q, k, v = (split(project(p, hidden, rounded)) for p in (attention.q_proj, attention.k_proj, attention.v_proj))
     mask = gated_bias(gate(attention, hidden), bias, dtype)
     mixed = mix(q, k, v, mask, attention.dropout if attention.training else 0.0)
     return product(attention.out_proj, mixed.transpose(1, 2).reshape(n_windows, n_frames, width), dtype)
@@ -87,7 +90,7 @@ def attend_one(attention: Any, hidden: Tensor, bias: Tensor, frame: int) -> Tens
     heads, size = attention.num_heads, attention.head_dim
     n_windows, _, width = hidden.shape
     asking = hidden[:, frame]
-    q = project(attention.q_proj, asking, hidden.dtype).view(n_windows, heads, size) * size**-0.5
+    q = project(attention.q_proj, asking, asking).view(n_windows, heads, size) * size**-0.5
     scores = _ask(attention.k_proj, hidden, q) + gate(attention, asking) * bias[:, frame]
     shares = F.dropout(scores.softmax(-1), attention.dropout, training=attention.training)
     mixed = _gather(attention.v_proj, hidden, shares).reshape(n_windows, width)
@@ -168,7 +171,8 @@ def _gather(projection: Any, hidden: Tensor, shares: Tensor) -> Tensor:
     """``sum_j shares_j v_j`` without v: shares (n_windows, n_heads, n_frames) -> (n_windows, n_heads, size)."""
     base = getattr(projection, "base_layer", projection)
     heads = shares.shape[1]
-    mixed = torch.einsum("bhw,hdw->bhd", shares @ hidden, base.weight.to(hidden.dtype).view(heads, -1, hidden.shape[-1]))
+    weight = base.weight.to(hidden.dtype).view(heads, -1, hidden.shape[-1])
+    mixed = torch.einsum("bhw,hdw->bhd", shares @ hidden, weight)
     # Dropped shares do not sum to one.
     mixed = mixed + shares.sum(-1, keepdim=True) * base.bias.to(hidden.dtype).view(heads, -1)
     if _adapted(projection):

@@ -7,6 +7,7 @@ layer is computed for the frame that is read alone.
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -27,8 +28,8 @@ from .weights import load_tensors, take_tensors
 
 ADAPTER = "adapter"
 FULL = "encoder.safetensors"
-_CPU_GROUP = 4  # windows whose activations a CPU's cache holds
-_GPU_GROUP = 16  # windows computed again together: some 1.2 GB at Base's size in float32
+CPU_GROUP = 8  # windows whose activations a CPU's cache holds
+GPU_GROUP = 16  # windows computed again together: some 1.2 GB at Base's size in float32
 _FRONT_GROUP = 32  # windows through the convolutions together on a GPU: some 2.5 GB at Base's size
 
 
@@ -122,6 +123,19 @@ class Encoder(nn.Module):
         """Numbers a frame of what :meth:`front_end` gives."""
         return int(self.base.config.conv_dim[-1])
 
+    def n_frames(self, n_samples: int) -> int:
+        """Frames of a window of ``n_samples``."""
+        return int(self.base._get_feat_extract_output_lengths(n_samples))
+
+    def front_digest(self) -> str:
+        """A digest of the front end's weights."""
+        digest = hashlib.sha256()
+        for part in (self.base.feature_extractor, self.base.feature_projection.layer_norm):
+            for name, tensor in sorted(part.state_dict().items()):
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def use_precision(self, precision: Precision) -> None:
         """Choose what the transformer's large products are computed in, once, before training.
 
@@ -158,9 +172,10 @@ class Encoder(nn.Module):
 
         Windows go through in groups: what a CPU's cache holds, and what is made again at once with ``recompute``.
         """
-        bias = position_bias(self.base.encoder.layers[0], front.shape[1])
-        size = _CPU_GROUP if front.device.type == "cpu" else _GPU_GROUP if self.recompute else max(1, len(front))
-        return torch.cat([self._remade(self._layers, self.first_hidden(part), bias) for part in front.split(size)])
+        hidden = self.first_hidden(front)
+        bias = position_bias(self.base.encoder.layers[0], hidden.shape[1])
+        size = CPU_GROUP if hidden.device.type == "cpu" else GPU_GROUP if self.recompute else max(1, len(hidden))
+        return torch.cat([self._remade(self._layers, part, bias) for part in hidden.split(size)])
 
     def _remade(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         """``function(*inputs)``; with ``recompute`` keeping its inputs alone, and the state of torch's generators."""

@@ -10,6 +10,7 @@ import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,21 @@ import numpy as np
 import torch
 
 from ..config import RunConfig, as_dict
-from ..data import Dataset, open_hdf5
+from ..data import SAMPLE_RATE, Dataset, open_hdf5
 from ..errors import BwlmError, CheckpointError
 from ..files import atomic_path, provenance, read_json, write_json
 from ..memory import peak_memory
-from ..model import BrainWavLM
+from ..model import BrainWavLM, Kept, free_memory, keep_front_ends, step_memory
 from ..progress import Progress
 from .checkpoint import Position, latest_checkpoint, load_checkpoint
 from .log import RunLog, read_log
 from .loop import Loop, make_optimizer
-from .material import Material, keep_front_ends, open_material
+from .material import Material, open_material
 from .randomness import keyed
 
 _CONFIG = "config.json"
 _SUMMARY = "summary.json"
+GIB = 1 << 30
 
 
 def start_run(run: Path | str, config: RunConfig, *, progress: Progress | None = None) -> dict[str, Any]:
@@ -52,6 +54,7 @@ def start_run(run: Path | str, config: RunConfig, *, progress: Progress | None =
     material = open_material(config, dataset, progress)
     model = _new_model(config, material)
     run.mkdir(parents=True, exist_ok=True)
+    config = _settle_memory(config, model, material, progress)
     with _only_one(run):
         config.to_json(run / _CONFIG)
         _write_voxels(run / "voxels.hf5", material)
@@ -81,6 +84,7 @@ def resume_run(run: Path | str, *, progress: Progress | None = None) -> dict[str
         material = open_material(config, Dataset(Path(config.data)), progress)
         _require_same_voxels(run / "voxels.hf5", material)
         model = _new_model(config, material)
+        config = _settle_memory(config, model, material, progress)
         return _train(run, config, model, material, None, checkpoint, progress)
 
 
@@ -89,6 +93,31 @@ def _new_model(config: RunConfig, material: Material) -> BrainWavLM:
         model = BrainWavLM(config.model, len(material.voxels))
     model.encoder.use_precision(config.train.precision)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _settle_memory(config: RunConfig, model: BrainWavLM, material: Material, progress: Progress) -> RunConfig:
+    """Tell the encoder what to do with activations; the configuration with ``auto`` replaced by what was chosen.
+
+    Written down when a run starts: on a GPU the choice groups windows, and so their dropout, which a resume repeats.
+    """
+    train = config.train
+    if train.memory == "auto":
+        device = next(model.parameters()).device
+        n_windows = max(
+            len(story.rows(*model.block_span(story, block.start, block.stop, with_history=train.block_history)[:2])[0])
+            for block in material.blocks
+            for story in [material.stories[block.story]]
+        )
+        n_samples = round(config.model.window * SAMPLE_RATE)
+        needed = step_memory(model.train().encoder, model, n_windows=n_windows, n_samples=n_samples)
+        free = free_memory(device)
+        train = replace(train, memory=needed.choose(free))
+        progress.say(
+            f"memory: {free / GIB:.1f} GiB are free; a step of {n_windows} windows takes some {needed.keep / GIB:.1f} "
+            f"with its activations kept, {needed.recompute / GIB:.1f} with them computed again: --memory {train.memory}"
+        )
+    model.encoder.recompute = train.memory == "recompute"
+    return replace(config, train=train)
 
 
 def _train(
@@ -105,7 +134,14 @@ def _train(
     if checkpoint is not None:
         position, _ = load_checkpoint(checkpoint, model, optimizer)
         progress.say(f"resuming after step {position.step} ({checkpoint.name})")
-    kept = keep_front_ends(material, model.encoder, config.train.cache_gb, progress)
+    kept = keep_front_ends(
+        material.stories,
+        model.encoder,
+        limit_gb=config.train.cache_gb,
+        folder=Path(config.train.cache_dir) if config.train.cache_dir else None,
+        dtype=config.train.cache_dtype,
+        progress=progress,
+    )
     if log is None:
         log = RunLog(run, after_step=position.step)
         log.note(position.step, resumed=True, **provenance())
@@ -121,7 +157,7 @@ def _train(
 
 
 def _summary(
-    run: Path, config: RunConfig, material: Material, position: Position, seconds: float, kept: float
+    run: Path, config: RunConfig, material: Material, position: Position, seconds: float, kept: Kept
 ) -> dict[str, Any]:
     records = read_log(run / "log.jsonl")
     curve = {
@@ -142,9 +178,12 @@ def _summary(
         "readout_validation": {str(epoch): scores for epoch, scores in sorted(curve.items())},
         "best_readout_epoch": best,
         "seconds_this_session": round(seconds, 1),
-        "peak_memory_gib": round(peak_memory() / (1 << 30), 2),
-        "front_end_kept_gib": round(kept, 3),
+        "peak_memory_gib": round(peak_memory() / GIB, 2),
+        "peak_gpu_memory_gib": round(torch.cuda.max_memory_allocated() / GIB, 2) if torch.cuda.is_available() else None,
+        "memory": config.train.memory,
+        "front_end": {"kept": kept.where, "gib": round(kept.gib, 3)},
         "threads": torch.get_num_threads(),
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "provenance": provenance(),
     }
