@@ -55,7 +55,7 @@ class Size:
     stop: int
 
 
-SIZES = {"cpu": Size(1.5, 30, 14, 18), "cuda": Size(0.25, 150, 20, 30)}  # 16 windows; the paper's 121
+SIZES = {"cpu": Size(1.5, 30, 14, 19), "cuda": Size(0.25, 150, 20, 30)}  # 16 windows; the paper's 121
 
 
 class Pair:

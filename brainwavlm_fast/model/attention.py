@@ -4,8 +4,8 @@
 ``q_proj.forward`` is never called and never trains. Here every projection is :func:`project`: base product and
 low-rank update side by side, each adapter with its own dropout; merged weights work, too.
 
-``dtype`` is what large products are computed in. Hidden states, gates, low-rank updates and the one-frame form stay in
-the hidden states' own type, so that bfloat16 products do not round a small update away before it is added.
+``dtype`` is what large products are computed in. Hidden states, gates, low-rank factors and the one-frame form stay in
+the hidden states' own type, and in bfloat16 an update is added before the sum is rounded: a small one is not lost.
 """
 
 from __future__ import annotations
@@ -28,15 +28,42 @@ def product(linear: Any, x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def project(projection: Any, hidden: Tensor, rounded: Tensor) -> Tensor:
-    """A projection with its LoRA update, added in the hidden states' type: (..., width) -> (..., width).
+    """A projection with its LoRA update: (..., width) -> (..., width).
 
     ``rounded`` is ``hidden`` in the type of the base product and of the result.
     """
-    base = product(getattr(projection, "base_layer", projection), rounded, rounded.dtype)
+    base = getattr(projection, "base_layer", projection)
     if not _adapted(projection):
-        return base
+        return product(base, rounded, rounded.dtype)
     down, up, scale = _low_rank(projection)
-    return (base + F.linear(F.linear(_dropped(projection, hidden), down), up * scale)).to(base.dtype)
+    low = F.linear(_dropped(projection, hidden), down)
+    if rounded.dtype == hidden.dtype:
+        return product(base, hidden, hidden.dtype) + F.linear(low, up * scale)
+    return _RoundedOnce.apply(rounded, low, up * scale, base.weight.detach(), base.bias.detach())
+
+
+class _RoundedOnce(torch.autograd.Function):
+    """``x W^T + low up^T + b`` of a frozen W in x's low precision, summed inside one product and rounded once.
+
+    Two rounded terms would not do, whatever they are added in: the first lies on the grid of bfloat16 already, and an
+    update of less than half a step leaves it there. ``low`` and ``up`` get gradients in their own type.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: Tensor, up: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(low, up, weight)
+        spare = x.new_zeros(-(low.shape[-1] + 1) % _PITCH)
+        inputs = [x, low.to(x.dtype), x.new_ones(*x.shape[:-1], 1), spare.expand(*x.shape[:-1], -1)]
+        weights = [weight.to(x.dtype), up.to(x.dtype), bias.to(x.dtype)[:, None], spare.expand(len(weight), -1)]
+        return F.linear(torch.cat(inputs, dim=-1), torch.cat(weights, dim=1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
+        low, up, weight = ctx.saved_tensors
+        for_x = grad @ weight.to(grad.dtype) if ctx.needs_input_grad[0] else None
+        wide = grad.to(low.dtype)
+        return for_x, wide @ up, wide.flatten(0, -2).T @ low.flatten(0, -2), None, None
 
 
 def attend(attention: Any, hidden: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
