@@ -40,21 +40,28 @@ class PublishedStep:
         config = model.config
         self._plan = plan_windows(len(audio), response_times(n_trs, history=config.history), stride=config.stride)
 
-    def loss(self, measured: Tensor, start: int, stop: int) -> Tensor:
-        """Loss of responses ``start`` to ``stop - 1``, with its graph; ``measured`` is (stop - start, n_voxels)."""
+    def loss(self, measured: Tensor, start: int, stop: int, *, with_history: bool = True) -> Tensor:
+        """Loss of responses ``start`` to ``stop - 1``, with its graph; ``measured`` is (stop - start, n_voxels).
+
+        As published a block starts from zeros; ``with_history`` its delays see the rows before it, as ours do.
+        """
         delays, history = self._config.delays, self._config.history
-        first, last = start - max(delays), stop - min(delays)
+        first, last = (start - max(delays), stop - min(delays)) if with_history else (start, stop)
         used, filtered = self._plan.rows(first + history, last + history)
         features = self._features(used)
         rows = torch.from_numpy(filtered).to(features) @ features
         rows = (rows - rows.mean(0)) / torch.sqrt(rows.var(0, unbiased=False) + 1e-5)
-        stacked = [torch.cat([rows[t - first - d] for d in delays]) for t in range(start, stop)]
-        predicted = torch.stack(stacked)
+        rows = torch.cat([rows.new_zeros(max(delays), rows.shape[1]), rows])
+        predicted = torch.stack(
+            [torch.cat([rows[t - first - d + max(delays)] for d in delays]) for t in range(start, stop)]
+        )
         for k in range(2 if self._config.bottleneck else 1):
             predicted = predicted @ self.trained[f"readout.layers.{k}.weight"].T
             predicted = predicted + self.trained[f"readout.layers.{k}.bias"]
         p, m = predicted - predicted.mean(1, keepdim=True), measured - measured.mean(1, keepdim=True)
-        return -((p * m).sum(1) / (p.norm(dim=1) * m.norm(dim=1))).mean()
+        norms = p.norm(dim=1) * m.norm(dim=1)
+        norms = norms.where(norms > 0, torch.inf)  # no history, a readout that starts without bias: the row is constant
+        return -((p * m).sum(1) / norms).mean()
 
     def _features(self, used: np.ndarray) -> Tensor:
         """The read frame of each window: (n_windows, width)."""

@@ -52,7 +52,9 @@ class FrontCache:
     def take(self, windows: NDArray[np.int64], like: Tensor) -> Tensor:
         """Windows of one length, on ``like``'s device and in its type: (len(windows), n_frames, front_width)."""
         gathered = torch.stack([self._frames[self._starts[w] : self._stops[w]] for w in windows])
-        return gathered.to(like.device).to(like.dtype)
+        if like.device.type == "cuda":  # the host goes on while it is copied
+            gathered = gathered.pin_memory()
+        return gathered.to(like.device, non_blocking=True).to(like.dtype)
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,10 @@ def model(config):
     return model
 
 
-@pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize(("start", "stop"), [(0, 10), (10, 14)])
-def test_the_step_is_the_published_one(model, audio, start, stop, recompute):
+@pytest.mark.parametrize(
+    ("start", "stop", "recompute", "with_history"), [(0, 10, True, True), (10, 14, False, True), (2, 12, True, False)]
+)
+def test_the_step_is_the_published_one(model, audio, start, stop, recompute, with_history):
     """Every shortcut together, in float64: the fold, the transform, the kept front end, groups, layers made again."""
     model = model.double()
     model.encoder.recompute = recompute
@@ -52,11 +53,11 @@ def test_the_step_is_the_published_one(model, audio, start, stop, recompute):
     story._audio = story._audio.double()
     if recompute:
         story.keep_front_end(model.encoder)
-    loss = training_loss("voxels", model(story, start, stop), measured)
+    loss = training_loss("voxels", model(story, start, stop, with_history=with_history), measured)
     loss.backward()
     wavlm = WavLMModel.from_pretrained(model.config.model, dtype=torch.float64).eval()
     published = PublishedStep(model, wavlm, audio, N_TRS)
-    expected = published.loss(measured, start, stop)
+    expected = published.loss(measured, start, stop, with_history=with_history)
     expected.backward()
     assert abs(loss.item() - expected.item()) <= 1e-12 * abs(expected.item())
     ours = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
