@@ -119,6 +119,18 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(whole, config, tm
     assert losses(whole) != losses(tmp_path / "other")
 
 
+def test_front_end_on_disk_and_activations_computed_again_are_the_same_run(whole, config, tmp_path):
+    train = replace(config.train, cache_dir=str(tmp_path / "fronts"), memory="recompute")
+    summary = start_run(tmp_path / "run", replace(config, train=train))
+    assert_same_run(whole, tmp_path / "run")
+    assert summary["front_end"]["kept"] == "disk"
+    assert summary["memory"] == "recompute"
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "fronts").iterdir()}
+    assert len(files) == 3  # two training stories and one for validation
+    start_run(tmp_path / "again", replace(config, train=replace(train, epochs=1)))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "fronts").iterdir()} == files
+
+
 @pytest.mark.parametrize("stop_after", [1, 3, 6, 8, 11])
 def test_an_exception_anywhere_and_resume(whole, config, tmp_path, monkeypatch, stop_after):
     calls = []
