@@ -21,6 +21,7 @@ Loss = Literal["voxels", "time", "mse"]
 Precision = Literal["fp32", "bf16"]
 CacheType = Literal["fp16", "fp32"]
 Memory = Literal["auto", "keep", "recompute"]
+Share = Literal["windows", "blocks"]
 Clock = Literal["sound", "scanner"]
 
 
@@ -95,6 +96,8 @@ class TrainConfig:
     Attributes
     ----------
     subject, roi : whose responses, and which voxel set, a name or an expression (:func:`.data.voxel_set`).
+    more_subjects : further subjects, each with a readout of its own on the one encoder; a block's loss is the mean over
+        the subjects that heard its story.
     target : HDF5 file whose matrix a story (n_trs, n_dimensions) is trained on in the place of responses; empty: none.
         The subject then says which stories, and the voxel set which voxels choose the best epoch.
     validation, test : held-out stories; every other story of the subject trains.
@@ -102,6 +105,7 @@ class TrainConfig:
         each voxel; ``mse``.
     block_size : TRs in a step.
     block_history : True brings the true features before a block along; False fills with zeros (authors' release).
+    carry_history : these features are the ones that the step before computed, without a gradient: fewer windows a step.
     lr_encoder, lr_readout : Adam's learning rates.
     epochs, seed, precision : as named; the seed shuffles stories once and keys each step's randomness.
     save_every : steps between checkpoints inside an epoch.
@@ -110,6 +114,10 @@ class TrainConfig:
     cache_dtype : type in which it is kept.
     memory : ``keep`` activations between forward and backward, or ``recompute`` them, layer by layer, a few windows at
         a time: the same numbers for half as much time again; ``auto`` recomputes if keeping would not fit.
+    responses_gb : responses stay in memory up to this many GiB (on a GPU: half of what is free there); other stories
+        are read ahead of their turn.
+    split : what several processes share: the ``windows`` of each block (a single process's numbers), or they take
+        ``blocks`` of their own (as many blocks a step as there are processes).
     """
 
     subject: str = "UTS01"
@@ -130,6 +138,10 @@ class TrainConfig:
     cache_dir: str = field(default="", metadata={_LATER: True})
     cache_dtype: CacheType = field(default="fp16", metadata={_LATER: True})
     memory: Memory = field(default="auto", metadata={_LATER: True})
+    more_subjects: tuple[str, ...] = field(default=(), metadata={_LATER: True})
+    carry_history: bool = field(default=False, metadata={_LATER: True})
+    responses_gb: float = field(default=4.0, metadata={_LATER: True})
+    split: Share = field(default="windows", metadata={_LATER: True})
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -147,6 +159,24 @@ class TrainConfig:
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
         _require(self.save_every >= 1, "save_every", self.save_every, "1 or more steps")
         _require(self.cache_gb >= 0, "cache_gb", self.cache_gb, "0 or more")
+        _require(self.responses_gb >= 0, "responses_gb", self.responses_gb, "0 or more")
+        twice = sorted({name for name in self.subjects if self.subjects.count(name) > 1})
+        if twice:
+            raise ConfigError(f"subject {', '.join(twice)} is named more than once; name each subject once.")
+        if self.target and self.more_subjects:
+            raise ConfigError("a target is the same for every subject; name one subject, whose stories are used.")
+        if self.carry_history and not self.block_history:
+            raise ConfigError("carry_history is on, but blocks have no history here (block_history is off).")
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Everyone whose responses are trained on."""
+        return (self.subject, *self.more_subjects)
+
+    @property
+    def label(self) -> str:
+        """Whose responses, and which: the name of a run, for people."""
+        return f"{'+'.join(self.subjects)}-{self.trained_on}"
 
     @property
     def roi_name(self) -> str:

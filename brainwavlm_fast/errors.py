@@ -26,6 +26,14 @@ class CheckpointError(BwlmError):
     """A saved model or run is damaged, incomplete, or belongs to another configuration."""
 
 
+class RankLostError(BwlmError):
+    """Another process of the job has ended, or cannot be reached."""
+
+
+class ElsewhereError(BwlmError):
+    """The job ends for a reason that its first process reports."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the nearest known names, or all of them."""
     known = sorted(known)

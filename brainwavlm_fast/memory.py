@@ -8,6 +8,7 @@ import resource
 import sys
 from pathlib import Path
 
+GIB = 1 << 30  # bytes
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _KEEP_BYTES = 2**31 - 1
 

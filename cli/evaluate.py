@@ -14,11 +14,11 @@ from .output import (
     DataOption,
     JsonOption,
     alpha_grid,
-    command,
     print_json,
     print_table,
     progress,
     require_least,
+    shared_command,
     whole_numbers,
 )
 
@@ -26,11 +26,21 @@ _ROWS = (("all", "whole cortex"), ("ac", "auditory cortex (AC)"), ("nonac", "res
 _MORE_ROWS = (("lh", "left hemisphere"), ("rh", "right hemisphere"))
 
 
-@command
+@shared_command
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder made by `bwlm train`.")],
+    subject: Annotated[
+        str | None, typer.Option("--subject", help="Of a run on several subjects, which one.", show_default="the first")
+    ] = None,
     data: DataOption = None,
-    out: Annotated[str, typer.Option("--out", help="Folder of the results, inside the run.")] = "evaluation",
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            help="Folder of the results, inside the run.",
+            show_default="evaluation, or evaluation-UTS02 for another subject than the first",
+        ),
+    ] = None,
     epochs: Annotated[
         str | None,
         typer.Option("--epochs", help="Epochs beside 0, as 5,10 or 1-10.", show_default="all that are saved"),
@@ -55,12 +65,14 @@ def evaluate(
 ) -> None:
     """Measure a run: ridge from every epoch's features, best epoch by validation, correlation on the test story.
 
-    Writes RUN/evaluation: summary.json, voxels.hf5, curve.png. Stopping it loses at most the story it was in.
+    Writes RUN/evaluation: summary.json, voxels.hf5, curve.png. Stopping it loses at most the story it was in. Under
+    torchrun, processes share stories and voxels.
 
     Example: `bwlm evaluate runs/UTS02-lh`
     """
+    from brainwavlm_fast.distributed import opened_ranks
     from brainwavlm_fast.evaluation.encoding import RidgeSettings
-    from brainwavlm_fast.evaluation.run import evaluate_run
+    from brainwavlm_fast.evaluation.run import evaluate_run, evaluation_name
     from brainwavlm_fast.memory import keep_freed_memory
 
     require_least(("--chunk", chunk, 1), ("--splits", splits, 1), ("--gap", gap, 0), ("--seed", seed, 0))
@@ -71,20 +83,26 @@ def evaluate(
     if alphas is not None:
         ridge = replace(ridge, alphas=alpha_grid(alphas))
     keep_freed_memory()
-    summary = evaluate_run(
-        run,
-        data=data,
-        out=out,
-        epochs=None if epochs is None else whole_numbers(epochs, "--epochs"),
-        ridge=ridge,
-        n_permutations=permutations,
-        memory_gb=memory_gb,
-        progress=progress(),
-    )
+    with opened_ranks() as ranks:
+        summary = evaluate_run(
+            run,
+            subject=subject,
+            data=data,
+            out=out,
+            epochs=None if epochs is None else whole_numbers(epochs, "--epochs"),
+            ridge=ridge,
+            n_permutations=permutations,
+            memory_gb=memory_gb,
+            progress=progress(),
+            ranks=ranks,
+        )
+    if not ranks.first:
+        return
     if as_json:
         print_json(summary)
         return
-    _print(summary, run / out)
+    tuned_on = summary.get("tuned_on", [summary["subject"]])  # runs evaluated before there could be several lack it
+    _print(summary, run / (out or evaluation_name(tuned_on, summary["subject"])))
 
 
 def _print(summary: dict[str, Any], folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from brainwavlm_fast.errors import BwlmError, ConfigError
+from brainwavlm_fast.errors import BwlmError, ConfigError, ElsewhereError
 from brainwavlm_fast.progress import Progress, TerminalProgress
 
 Result = TypeVar("Result")
@@ -29,12 +29,27 @@ JsonOption = Annotated[
 
 
 def command(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Wrap a command of one process; of several that ``torchrun`` started, the first runs it and the others end."""
+    alone = shared_command(function)
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Result:
+        if not first_process():
+            raise typer.Exit()
+        return alone(*args, **kwargs)
+
+    return wrapped
+
+
+def shared_command(function: Callable[..., Result]) -> Callable[..., Result]:
     """Wrap a command: errors meant for people become one sentence on stderr and exit status 2."""
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Result:
         try:
             return function(*args, **kwargs)
+        except ElsewhereError:
+            raise typer.Exit(2) from None
         except BwlmError as error:
             fail(str(error))
         except BrokenPipeError:  # the reader of a pipe went away: nothing is left to say
@@ -51,8 +66,8 @@ def command(function: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def fail(message: str, status: int = 2) -> NoReturn:
-    """Print one error for people and exit."""
-    typer.echo(f"bwlm: {message}", err=True)
+    """Print one error for people and exit; among several processes, say whose it is."""
+    typer.echo(f"bwlm: {message}" if first_process() else f"bwlm, rank {os.environ['RANK']}: {message}", err=True)
     raise typer.Exit(status)
 
 
@@ -61,9 +76,14 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
+def first_process() -> bool:
+    """Whether this process is the one that reports: always, unless ``torchrun`` started several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"
+
+
 def progress() -> Progress:
     """Live progress on standard error."""
-    return TerminalProgress()
+    return TerminalProgress() if first_process() else Progress()
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]], *, to_stderr: bool = False) -> None:

@@ -10,16 +10,18 @@ import typer
 
 from brainwavlm_fast.errors import ConfigError
 
-from .output import DataOption, JsonOption, command, print_json, print_table, progress
+from .output import DataOption, JsonOption, first_process, print_json, print_table, progress, shared_command
 
 
 def _option(help: str, *names: str) -> Any:
     return typer.Option(*names, help=help, show_default=False)
 
 
-@command
+@shared_command
 def train(
-    subject: Annotated[str | None, _option("Subject, as S02 or UTS02.", "--subject")] = None,
+    subject: Annotated[
+        str | None, _option("Subject, as S02 or UTS02; several, as S01,S02, tune one encoder.", "--subject")
+    ] = None,
     roi: Annotated[
         str | None,
         _option(
@@ -67,12 +69,22 @@ def train(
     memory: Annotated[
         str | None, _option("Activations: keep, recompute (less memory, slower), or auto (default).", "--memory")
     ] = None,
+    responses_gb: Annotated[
+        float | None, _option("Memory for kept responses, GiB (4); the rest is read ahead.", "--responses-gb")
+    ] = None,
+    carry_history: Annotated[
+        bool, _option("Take a block's lead rows from the step before instead of computing them.", "--carry-history")
+    ] = False,
+    split: Annotated[
+        str | None, _option("Under torchrun, share windows of a block (default) or blocks.", "--split")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fine-tune WavLM on one subject's responses.
+    """Fine-tune WavLM on responses of one subject, or of several.
 
     The run is a folder: configuration, log, TensorBoard, a checkpoint an epoch. Ctrl-C saves and stops; --resume
-    continues with the same numbers as if it had never stopped.
+    continues with the same numbers as if it had never stopped. On several GPUs: `torchrun --nproc-per-node 4
+    --no-python bwlm train ...`.
 
     Example: `bwlm train --subject S02 --roi lh --data ds003020 --out runs/s02-lh`
     """
@@ -92,8 +104,10 @@ def train(
         "regularisers": False if no_regularisers else None,
         "bottleneck": bottleneck,
     }
+    subjects = _names(subject)
     chosen_train = {
-        "subject": subject,
+        "subject": subjects[0] if subjects else None,
+        "more_subjects": subjects[1:] or None if subjects else None,
         "roi": None if roi is None else with_absolute_files(roi),
         "target": None if target is None else str(target.resolve()),
         "loss": loss,
@@ -110,6 +124,9 @@ def train(
         "cache_dir": None if cache_dir is None else str(cache_dir.resolve()),
         "cache_dtype": cache_dtype,
         "memory": memory,
+        "responses_gb": responses_gb,
+        "carry_history": True if carry_history else None,
+        "split": split,
     }
     keep_freed_memory()
     if resume is not None:
@@ -124,7 +141,7 @@ def train(
 
         _report(resume_run(resume, progress=progress()), as_json)
         return
-    if subject is None:
+    if not subjects:
         raise ConfigError("--subject is needed (for example --subject S02), or --resume RUN to continue a run.")
 
     from brainwavlm_fast.config import RunConfig
@@ -140,8 +157,9 @@ def train(
     if folder.is_dir():  # the run must open from any working directory
         model_config = replace(model_config, model=str(folder.resolve()))
     dataset = find_dataset(data)
-    train_config = replace(train_config, subject=dataset.subject(train_config.subject))
-    run = out or Path("runs") / f"{train_config.subject}-{train_config.trained_on}"
+    first, *more = map(dataset.subject, train_config.subjects)
+    train_config = replace(train_config, subject=first, more_subjects=tuple(more))
+    run = out or Path("runs") / train_config.label
     config = RunConfig(str(dataset.root.resolve()), name, model_config, train_config)
     _report(start_run(run, config, progress=progress()), as_json)
 
@@ -161,6 +179,8 @@ def _tune(no_lora: bool, freeze: bool) -> str | None:
 
 
 def _report(summary: dict[str, Any], as_json: bool) -> None:
+    if not first_process():
+        return
     if as_json:
         print_json(summary)
         return

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import pytest
 from helpers.anatomy import make_planted_anatomy
 from helpers.tiny import save_tiny
-from helpers.tree import make_tree
+from helpers.tree import add_subject, make_tree
 
 from brainwavlm_fast.config import RunConfig, preset
 
@@ -64,3 +64,11 @@ def config(small_tree, tiny_wavlm):
     model = replace(model, model=str(tiny_wavlm), layer=2, stride=1.0, bottleneck=6)
     train = replace(train, epochs=2, save_every=2, validation=("fromboyhoodtofatherhood",), lr_encoder=1e-2)
     return RunConfig(str(small_tree), "paper", model, train)
+
+
+@pytest.fixture(scope="session")
+def two_subjects(tmp_path_factory):
+    """The small tree with a second subject, UTS02, of 30 voxels, who has not heard ``alternateithicatom``."""
+    root = make_tree(tmp_path_factory.mktemp("two"))
+    add_subject(root, "UTS02", n_voxels=30, stories=("avatar", "fromboyhoodtofatherhood", "wheretheressmoke"))
+    return root

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import Split
+from ..distributed import ALONE, Ranks
 from ..errors import ConfigError, DataError
 from ..kernels import delay_stack
 from ..progress import Advance, Progress
@@ -95,6 +96,11 @@ class Encoding:
         """Correlation of each voxel averaged over the validation stories; None without one."""
         return np.mean(list(self.validation.values()), axis=0) if self.validation else None
 
+    def arrays(self) -> list[NDArray[Any]]:
+        """Everything there is a number of for each voxel, which is the last axis."""
+        parts = [*self.validation.values(), *self.test.values(), self.alphas, self.excluded]
+        return [*parts, *([] if self.cv_scores is None else [self.cv_scores]), *(self.predictions or {}).values()]
+
     @property
     def mean_test(self) -> NDArray[np.float64]:
         """Correlation of each voxel averaged over the test stories."""
@@ -114,6 +120,7 @@ def encode(
     device: str = "cpu",
     progress: Progress | None = None,
     label: str = "ridge",
+    ranks: Ranks = ALONE,
 ) -> Encoding:
     """Fit on the training stories, score on validation and test stories.
 
@@ -129,6 +136,7 @@ def encode(
     keep_predictions : keep the predicted responses to the test stories, for significance.
     memory_gb : responses are read in stretches of voxels of about this size.
     device : where products with the responses are made, as torch names it.
+    ranks : processes that share the voxels; each has all results.
 
     Raises
     ------
@@ -165,13 +173,15 @@ def encode(
     )
     stretch = max(1, int(memory_gb * _GIB / (8 * sum(n_rows.values()))))  # what is read, and a z-scored copy
     width = plan.tile_width()
-    with progress.task(label, n) as advance:
+    stretch -= stretch % width if stretch > width else 0  # the same tiles, however many processes there are
+    own = ranks.stretch(n, multiple=width)
+    with progress.task(label, own.stop - own.start) as advance:
         if alphas is None:
             plan.decompose(penalty_grid, splits=range(plan.n_splits))
         else:
             plan.decompose()
-        for first in range(0, n, stretch):
-            here = slice(first, min(first + stretch, n))
+        for first in range(own.start, own.stop, stretch):
+            here = slice(first, min(first + stretch, own.stop))
             measured = _read(responses, here, n_rows)
             jobs, widths = [], []
             for start in range(here.start, here.stop, width):
@@ -183,6 +193,8 @@ def encode(
                 )
                 widths.append(tile.stop - tile.start)
             plan.each(jobs, done=partial(_advance, advance, widths))
+    for values in out.arrays():
+        ranks.join(values, multiple=width)
     if out.excluded.all():
         raise DataError(f"every one of the {n} voxels holds NaN or a constant in some story; nothing can be fitted.")
     return out

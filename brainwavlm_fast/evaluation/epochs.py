@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Split
+from ..distributed import ALONE, Ranks
 from ..progress import Progress
 from .encoding import Encoding, Responses, RidgeSettings, all_stories, encode
 from .features import EpochFeatures
@@ -45,6 +46,7 @@ def choose_epoch(
     chosen_on: NDArray[np.bool_],
     memory_gb: float,
     progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> Choice:
     """Encode every epoch with the alphas of epoch 0; the best by validation is cross-validated anew.
 
@@ -66,6 +68,7 @@ def choose_epoch(
             memory_gb=memory_gb,
             progress=progress,
             label=label,
+            ranks=ranks,
         )
 
     first = encoded(0, None, "encoding, pre-trained")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..config import ModelConfig, as_dict
 from ..data import Dataset, load_audio
+from ..distributed import ALONE, Ranks
 from ..errors import CheckpointError, DataError
 from ..files import atomic_path, read_json
 from ..model import BrainWavLM, Story, front_bytes
@@ -49,12 +50,26 @@ class EpochFeatures:
         self.fingerprints = {epoch: _fingerprint(path, config) for epoch, path in checkpoints.items()}
         self._model: BrainWavLM | None = None
 
-    def compute(self, stories: Sequence[str], epochs: Sequence[int], *, progress: Progress | None = None) -> None:
-        """Compute what is not there yet, story by story, so that epochs share a story's frozen front end."""
-        todo = {story: [e for e in epochs if not self._is_current(e, story)] for story in stories}
+    def compute(
+        self,
+        stories: Sequence[str],
+        epochs: Sequence[int],
+        *,
+        progress: Progress | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        """Compute what is not there yet, story by story, so that epochs share a story's frozen front end.
+
+        Processes take stories of their own, and go on together.
+        """
+        own = stories[ranks.rank :: ranks.size]
+        todo = {story: [e for e in epochs if not self._is_current(e, story)] for story in own}
         total = sum(map(len, todo.values()))
-        if not total:
-            return
+        if total:
+            self._compute(todo, total, progress)
+        ranks.wait()
+
+    def _compute(self, todo: dict[str, list[int]], total: int, progress: Progress | None) -> None:
         with (progress or Progress()).task("features", total) as advance:
             for story, missing in todo.items():
                 if missing:

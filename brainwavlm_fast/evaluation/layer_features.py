@@ -84,7 +84,7 @@ def run_source(run: Path, epoch: int | None = None) -> Source:
         epoch = read_json(evaluated).get("best_epoch") if evaluated.is_file() else max(saved)
     if epoch not in saved:
         raise CheckpointError(f"{run} has no checkpoint of epoch {epoch}; saved: {', '.join(map(str, saved))}.")
-    return Source(f"{config.train.subject}-{config.train.trained_on}", config.model, saved[epoch], epoch)
+    return Source(config.train.label, config.model, saved[epoch], epoch)
 
 
 class LayerFeatures:

@@ -14,8 +14,8 @@ from ..data import SIDES, Dataset, find_dataset, load_surface, open_hdf5, vertex
 from ..data.maps import vertex_values, write_surface, write_vertices, write_volume
 from ..data.surfaces import Kind
 from ..errors import BwlmError, CheckpointError, ConfigError, suggest
-from ..files import provenance, write_json
-from .results import read_run_config
+from ..files import provenance, read_json, write_json
+from .results import SUMMARY, read_run_config
 
 Form = Literal["nifti", "gifti"]
 GAIN = "gain"  # tuned minus pre-trained
@@ -54,10 +54,11 @@ def export_maps(
         raise ConfigError(f"--as is '{form}': {suggest(form, get_args(Form))}")
     config = read_run_config(run)
     dataset = find_dataset(data if data is not None else config.data)
-    subject = dataset.subject(config.train.subject)
-    source = run / evaluation / "voxels.hf5"
+    source, summary = run / evaluation / "voxels.hf5", run / evaluation / SUMMARY
     if not source.is_file():
         raise CheckpointError(f"{source} is not there; run `bwlm evaluate {run}` first.")
+    evaluated = read_json(summary).get("subject") if summary.is_file() else None  # one of several, perhaps
+    subject = dataset.subject(evaluated or config.train.subject)
     values = {name: read_voxels(source, name) for name in what}
     folder = Path(out) if out is not None else run / evaluation / "maps"
     stems = {name: f"{subject}-{name.replace('/', '-')}" for name in what}

@@ -83,7 +83,7 @@ def _newest(folder: Path) -> Path | None:
 
 
 def _split(config: RunConfig, dataset: Dataset) -> Split:
-    stories = dataset.stories(dataset.subject(config.train.subject))
+    stories = {story for subject in config.train.subjects for story in dataset.stories(dataset.subject(subject))}
     return make_split(stories, validation=config.train.validation, test=config.train.test)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset
+from ..distributed import ALONE, Ranks
 from ..progress import Progress
 from .encoding import Encoding, Responses
 from .epochs import Arrays, Sets
@@ -26,6 +27,7 @@ def significance_of(
     n_permutations: int,
     seed: int = 0,
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Significance]:
     """``pretrained`` and ``tuned`` against chance, and ``gain``: tuned against pre-trained, two-sided.
 
@@ -36,7 +38,7 @@ def significance_of(
     whole = slice(0, responses.n_voxels)
     measured = _joined([responses.read(story, whole) for story in pretrained.test])
     before, after = (_joined([e.predictions[s] for s in e.test]) for e in (pretrained, tuned) if e.predictions)
-    options: dict[str, Any] = {"n_permutations": n_permutations, "seed": seed, "progress": progress}
+    options: dict[str, Any] = {"n_permutations": n_permutations, "seed": seed, "progress": progress, "ranks": ranks}
     return {
         "pretrained": permutation_test(measured, before, **options),
         "tuned": permutation_test(measured, after, **options),

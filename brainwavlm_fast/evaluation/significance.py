@@ -25,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..distributed import ALONE, Ranks
 from ..progress import Progress
 
 Alternative = Literal["greater", "two-sided"]
@@ -57,6 +58,7 @@ def permutation_test(
     seed: int = 0,
     alternative: Alternative = "greater",
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> Significance:
     """Test the correlation over time of each voxel against permuted blocks of the measured responses.
 
@@ -66,6 +68,7 @@ def permutation_test(
     n_permutations, seed : how many random orders of the blocks, and of which generator.
     block : TRs in a block.
     alternative : ``"greater"`` than chance, or ``"two-sided"``.
+    ranks : processes that share the voxels; each has the whole result.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def permutation_test(
         values += rest[:, None]
         return np.einsum("tv,tv->v", x, y, dtype=np.float64), values
 
-    return _test(permuted, (x, y), alternative, n_permutations, progress)
+    return _test(permuted, (x, y), alternative, n_permutations, progress, ranks)
 
 
 def compare_models(
@@ -100,6 +103,7 @@ def compare_models(
     seed: int = 0,
     alternative: Alternative = "two-sided",
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> Significance:
     """Test at each voxel whether ``first`` correlates with the measured responses more than ``second``.
 
@@ -110,6 +114,7 @@ def compare_models(
     block : TRs in a block; a block is swapped whole. With noise and predictions of lag-1 correlation 0.4 and 0.6, 20
         TRs call 5.6 % of equal models different at 5 %, 10 TRs 6.0 %.
     alternative : ``"two-sided"``, or ``"greater"``: the first is better.
+    ranks : processes that share the voxels; each has the whole result.
 
     Raises
     ------
@@ -128,7 +133,7 @@ def compare_models(
         shares = np.add.reduceat((a - b) * (y - 0.5 * pooled * (a + b)), edges, axis=0)
         return shares.sum(axis=0, dtype=np.float64), shares.T @ signs
 
-    return _test(permuted, (a, b, y), alternative, n_permutations, progress)
+    return _test(permuted, (a, b, y), alternative, n_permutations, progress, ranks)
 
 
 def false_discovery_rate(p: ArrayLike) -> NDArray[np.float64]:
@@ -172,14 +177,16 @@ def _test(
     alternative: str,
     n_permutations: int,
     progress: Progress | None,
+    ranks: Ranks,
 ) -> Significance:
     if alternative not in ("greater", "two-sided"):
         raise ValueError(f"alternative must be 'greater' or 'two-sided', got {alternative!r}.")
     n_voxels = arrays[0].shape[1]
     statistic, p = np.full(n_voxels, np.nan), np.full(n_voxels, np.nan)
-    with (progress or Progress()).task("permutations", n_voxels) as advance:
-        for start in range(0, n_voxels, _VOXELS_AT_ONCE):
-            tile = slice(start, min(start + _VOXELS_AT_ONCE, n_voxels))
+    own = ranks.stretch(n_voxels, multiple=_VOXELS_AT_ONCE)
+    with (progress or Progress()).task("permutations", own.stop - own.start) as advance:
+        for start in range(own.start, own.stop, _VOXELS_AT_ONCE):
+            tile = slice(start, min(start + _VOXELS_AT_ONCE, own.stop))
             parts = [a[:, tile] for a in arrays]
             good = np.logical_and.reduce([np.isfinite(part).all(axis=0) for part in parts])
             observed, values = permuted(*(_unit(part[:, good]) for part in parts))
@@ -192,6 +199,8 @@ def _test(
             where = np.arange(tile.start, tile.stop)[good]
             statistic[where], p[where] = observed, (k + 1) / (n_permutations + 1)
             advance(tile.stop - tile.start)
+    for values in (statistic, p):
+        ranks.join(values, multiple=_VOXELS_AT_ONCE)
     return Significance(statistic, p, false_discovery_rate(p))
 
 

@@ -126,7 +126,7 @@ def transfer(
 def _open_runs(
     runs: list[Path], configs: list[RunConfig], dataset: Dataset, out: Path, evaluation: str
 ) -> list[_Tuned]:
-    labels = [f"{config.train.subject}-{config.train.trained_on}" for config in configs]
+    labels = [config.train.label for config in configs]
     labels = [run.name if labels.count(label) > 1 else label for run, label in zip(runs, labels, strict=True)]
     if len(set(labels)) < len(labels):
         raise ConfigError(f"runs {', '.join(map(str, runs))} cannot be told apart; rename their folders.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..config import ModelConfig, as_dict, from_dict
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ConfigError
 from ..files import atomic_folder, provenance, read_json, write_json
 from ..progress import Progress
 from .encoder import ADAPTER, FULL, Encoder
@@ -33,15 +34,39 @@ class BrainWavLM(nn.Module):
     >>> model.save_pretrained("tuned")                            # doctest: +SKIP
     """
 
-    def __init__(self, config: ModelConfig, n_voxels: int) -> None:
+    def __init__(self, config: ModelConfig, n_voxels: int | Mapping[str, int]) -> None:
         """Load the pre-trained encoder that ``config`` names and start a readout to ``n_voxels``.
 
-        The readout is drawn from torch's global generator: seed it for a repeatable start.
+        With several subjects (subject -> voxels) each has a readout of its own. Readouts are drawn from torch's global
+        generator: seed it for a repeatable start.
         """
         super().__init__()
         self.config = config
         self.encoder = Encoder.from_config(config)
-        self.readout = Readout(self.encoder.width, n_voxels, delays=config.delays, bottleneck=config.bottleneck)
+        self.readout: Any
+        if isinstance(n_voxels, Mapping):
+            self.readout = nn.ModuleDict({subject: self._new_readout(n) for subject, n in n_voxels.items()})
+        else:
+            self.readout = self._new_readout(n_voxels)
+
+    def _new_readout(self, n_voxels: int) -> Readout:
+        config = self.config
+        return Readout(self.encoder.width, n_voxels, delays=config.delays, bottleneck=config.bottleneck)
+
+    def readout_of(self, subject: str | None = None) -> Readout:
+        """A subject's readout; where there is one readout only, that one."""
+        if not isinstance(self.readout, nn.ModuleDict):
+            return self.readout
+        if subject is None or subject not in self.readout:
+            raise ConfigError(f"subject is {subject!r}; this model predicts {', '.join(self.readout)}.")
+        return self.readout[subject]  # type: ignore[return-value]
+
+    @property
+    def n_voxels(self) -> int | dict[str, int]:
+        """Voxels that are predicted; by subject, where there are several."""
+        if isinstance(self.readout, nn.ModuleDict):
+            return {subject: self.readout_of(subject).n_voxels for subject in self.readout}
+        return self.readout_of().n_voxels
 
     def train(self, mode: bool = True) -> BrainWavLM:
         """Training mode. With ``regularisers`` off only LoRA's own dropout follows it."""
@@ -67,10 +92,12 @@ class BrainWavLM(nn.Module):
         last = stop + story.history - min(self.config.delays)
         return first, max(last, first + 1), max(self.config.delays)
 
-    def forward(self, story: Story, start: int, stop: int, *, with_history: bool = True) -> Tensor:
+    def forward(
+        self, story: Story, start: int, stop: int, *, with_history: bool = True, subject: str | None = None
+    ) -> Tensor:
         """Predicted responses ``start`` to ``stop - 1`` of a story: (stop - start, n_voxels)."""
         first, last, n_lead = self.block_span(story, start, stop, with_history=with_history)
-        return self.readout(self.block_features(story, first, last), n_lead, stop - start)
+        return self.readout_of(subject)(self.block_features(story, first, last), n_lead, stop - start)
 
     @torch.no_grad()
     def encode_story(self, story: Story, *, progress: Progress | None = None, label: str = "features") -> Tensor:
@@ -112,8 +139,7 @@ class BrainWavLM(nn.Module):
             save_tensors(folder / FULL, self.encoder.wavlm.state_dict())
         save_tensors(folder / _READOUT, self.readout.state_dict())
         write_json(
-            folder / _CONFIG,
-            {"n_voxels": self.readout.n_voxels, "model": as_dict(self.config), "provenance": provenance()},
+            folder / _CONFIG, {"n_voxels": self.n_voxels, "model": as_dict(self.config), "provenance": provenance()}
         )
 
     @classmethod
@@ -134,7 +160,7 @@ class BrainWavLM(nn.Module):
         values = dict(saved["model"])
         if base is not None:
             values["model"] = str(base)
-        model = cls(from_dict(ModelConfig, values, where=str(folder / _CONFIG)), int(saved["n_voxels"]))
+        model = cls(from_dict(ModelConfig, values, where=str(folder / _CONFIG)), saved["n_voxels"])
         model.load(folder)
         return model.eval()
 

@@ -24,13 +24,13 @@ from torch import Tensor
 from ..config import CacheType
 from ..errors import ConfigError
 from ..files import atomic_path
+from ..memory import GIB
 from ..progress import Progress
 from .encoder import Encoder
 
 if TYPE_CHECKING:
     from .story import Story
 
-GIB = 1 << 30
 _FRAMES = "frames"
 _FORMAT = "1"
 
@@ -97,14 +97,21 @@ def keep_front_ends(
         paths = {name: _file(folder, story.front_key(encoder, dtype)) for name, story in stories.items()}
         todo = {name: story for name, story in stories.items() if not paths[name].is_file()}
         _check_room(folder, sum(front_bytes(story, encoder, dtype) for story in todo.values()), needed, progress)
-    n_windows = sum(story.plan.n_windows for story in todo.values())
+    ranks = encoder.ranks
+    own = {name for k, name in enumerate(stories) if folder is None or k % ranks.size == ranks.rank}
+    n_windows = sum(story.plan.n_windows for name, story in todo.items() if name in own)
     with progress.task(f"front end, kept once ({needed:.2f} GiB, {dtype})", n_windows) as advance:
         for name, story in stories.items():
 
             def step(n: int, name: str = name, counts: bool = name in todo) -> None:
                 advance(n if counts else 0, note=name)
 
-            story.keep_front_end(encoder, dtype=dtype, folder=folder, advance=step)
+            if name in own:
+                story.keep_front_end(encoder, dtype=dtype, folder=folder, advance=step)
+        if len(own) < len(stories):  # each rank has built its share; now the others' are there
+            ranks.wait()
+            for name in stories.keys() - own:
+                stories[name].keep_front_end(encoder, dtype=dtype, folder=folder)
     return Kept(needed, "memory" if folder is None else "disk")
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..config import ModelConfig, Precision, Token, Tune
+from ..distributed import ALONE, Ranks
 from ..errors import ConfigError
 from .attention import position_bias
 from .layers import layer_forward, layer_forward_one, place, skip_layer
@@ -54,6 +55,8 @@ class Encoder(nn.Module):
     precision: Precision = "fp32"
     recompute: bool = False
     """Keep little between forward and backward: layers are computed again, a group of windows at a time."""
+    ranks: Ranks = ALONE
+    """The processes that share the windows of a story or a block."""
 
     def __init__(
         self, wavlm: Any, *, layer: int, token: Token, tune: Tune, lora: LoraSettings | None, whole: bool = False

@@ -125,15 +125,17 @@ class Story:
         """Features of some windows: (len(windows), width), in their order; (.., len(layers), width) with ``layers``.
 
         Windows of one length go through the encoder together (shorter ones exist at a story's start);
-        ``batch_frames`` bounds how much at once, for when no gradient is kept.
+        ``batch_frames`` bounds how much at once, for when no gradient is kept. The windows are dealt over the encoder's
+        ranks, and every rank has all features.
         """
+        own = encoder.ranks.deal(windows)
         features: list[Tensor] = []
         order: list[NDArray[np.int64]] = []
-        for group, front in self.front_ends(encoder, windows, batch_frames=batch_frames):
+        for group, front in self.front_ends(encoder, own, batch_frames=batch_frames):
             features.append(encoder.transformer(front) if layers is None else encoder.layer_features(front, layers))
             order.append(group)
         position = {int(window): k for k, window in enumerate(np.concatenate(order))}
-        return torch.cat(features)[[position[int(window)] for window in windows]]
+        return encoder.ranks.gather(torch.cat(features)[[position[int(window)] for window in own]], windows)
 
     def front_ends(
         self, encoder: Encoder, windows: NDArray[np.int64], *, batch_frames: int | None = BATCH_FRAMES
@@ -151,5 +153,16 @@ class Story:
                 if self._front is not None:
                     yield batch, self._front.take(batch, anchor)
                 else:
-                    cut = [self._audio[self.plan.starts[w] : self.plan.ends[w]] for w in batch]
-                    yield batch, encoder.front_end(torch.stack(cut).to(anchor.device))
+                    yield batch, encoder.front_end(self.waveforms(batch, anchor.device))
+
+    def waveforms(self, windows: NDArray[np.int64], device: torch.device) -> Tensor:
+        """Samples of windows of one length: (len(windows), n_samples).
+
+        Windows overlap, so the stretch of audio that holds them all is what goes to the device, and they are cut there.
+        """
+        starts, first, last = self.plan.starts[windows], self.plan.starts[windows].min(), self.plan.ends[windows].max()
+        stretch = self._audio[first:last]
+        if device.type == "cuda":  # the host goes on while it is copied
+            stretch = stretch.pin_memory()
+        length = int(self.plan.ends[windows[0]] - starts[0])
+        return stretch.to(device, non_blocking=True).unfold(0, length, 1)[torch.from_numpy(starts - first).to(device)]

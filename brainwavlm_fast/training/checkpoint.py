@@ -1,8 +1,9 @@
 """Checkpoints: whole folders that appear at once, hold every number needed to go on, and are checked when opened.
 
-A checkpoint is a :class:`BrainWavLM` folder (PEFT adapter and readout) with ``optimizer.safetensors`` and
-``state.json`` (step, epoch, hashes of the files). ``epoch-003`` is kept for evaluation; ``step-000450``, saved inside
-an epoch, goes when the next checkpoint is complete. Only the last two keep their optimiser.
+A checkpoint is a :class:`BrainWavLM` folder (PEFT adapter and readout) with ``optimizer.safetensors``, perhaps
+``carried.safetensors``, and ``state.json`` (step, epoch, blocks of the next epoch that are done, hashes of the files).
+``epoch-003`` is kept for evaluation; ``step-000450``, saved inside an epoch, goes when the next checkpoint is complete.
+Only the last two keep their optimiser.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,15 +25,17 @@ from ..model.weights import load_tensors, save_tensors
 
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
+_CARRIED = "carried.safetensors"
 _KEPT_OPTIMIZERS = 2
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where training stands: optimiser steps done, and epochs done (all of their steps)."""
+    """Where training stands: optimiser steps done, epochs done (all of their blocks), and blocks of the next one."""
 
     step: int
     epoch: int
+    block: int
 
     def folder(self, run: Path, *, end_of_epoch: bool) -> Path:
         """The checkpoint folder for this position."""
@@ -39,8 +43,23 @@ class Position:
         return run / "checkpoints" / name
 
 
+@dataclass(frozen=True)
+class Carried:
+    """TR features that the next block of a story has as its lead rows: those before response ``start`` - 1."""
+
+    story: str
+    start: int
+    rows: Tensor
+
+
 def save_checkpoint(
-    run: Path, position: Position, model: BrainWavLM, optimizer: torch.optim.Optimizer, *, end_of_epoch: bool
+    run: Path,
+    position: Position,
+    model: BrainWavLM,
+    optimizer: torch.optim.Optimizer,
+    *,
+    end_of_epoch: bool,
+    carried: Carried | None = None,
 ) -> Path:
     """Write a checkpoint whole or not at all, then drop what it replaces.
 
@@ -53,9 +72,13 @@ def save_checkpoint(
         with atomic_folder(folder) as temporary:
             model.write(temporary)
             save_tensors(temporary / _OPTIMIZER, _optimizer_tensors(model, optimizer))
+            state: dict[str, Any] = {"step": position.step, "epoch": position.epoch, "block": position.block}
+            if carried is not None:
+                save_tensors(temporary / _CARRIED, {"rows": carried.rows})
+                state |= {"carried": {"story": carried.story, "start": carried.start}}
             hashes = {str(p.relative_to(temporary)): _sha256(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
-            state = {"step": position.step, "epoch": position.epoch, "end_of_epoch": end_of_epoch, "files": hashes}
-            write_json(temporary / _STATE, state | {"provenance": provenance()})
+            state |= {"end_of_epoch": end_of_epoch, "files": hashes, "provenance": provenance()}
+            write_json(temporary / _STATE, state)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{folder} could not be written ({error}). Earlier checkpoints are untouched: "
@@ -63,6 +86,12 @@ def save_checkpoint(
         ) from error
     _drop_replaced(run)
     return folder
+
+
+def clear_unfinished(run: Path) -> None:
+    """Remove what a kill in the middle of a save has left behind."""
+    for folder in (run / "checkpoints").glob(".[es]*-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def latest_checkpoint(run: Path) -> Path:
@@ -79,8 +108,10 @@ def list_checkpoints(run: Path) -> list[Path]:
     return sorted(folders, key=lambda path: (_step_of(path), path.name.startswith("epoch")))
 
 
-def load_checkpoint(folder: Path, model: BrainWavLM, optimizer: torch.optim.Optimizer) -> tuple[Position, bool]:
-    """Put a checkpoint's weights and optimiser into place; returns its position and whether an epoch ended there.
+def load_checkpoint(
+    folder: Path, model: BrainWavLM, optimizer: torch.optim.Optimizer, *, blocks_per_epoch: int
+) -> tuple[Position, Carried | None]:
+    """Put a checkpoint's weights and optimiser into place; returns its position and what the next block takes over.
 
     Raises
     ------
@@ -88,8 +119,10 @@ def load_checkpoint(folder: Path, model: BrainWavLM, optimizer: torch.optim.Opti
     """
     state = read_json(folder / _STATE)
     try:
-        hashes, position = dict(state["files"]), Position(int(state["step"]), int(state["epoch"]))
-        end_of_epoch = bool(state["end_of_epoch"])
+        hashes, step, epoch = dict(state["files"]), int(state["step"]), int(state["epoch"])
+        # checkpoints written before several blocks could make a step do not count blocks
+        position = Position(step, epoch, int(state.get("block", step - epoch * blocks_per_epoch)))
+        held = (str(state["carried"]["story"]), int(state["carried"]["start"])) if "carried" in state else None
     except (KeyError, TypeError, ValueError):
         raise CheckpointError(f"{folder / _STATE} is not a checkpoint's state; {_go_back(folder)}") from None
     for name, digest in hashes.items():
@@ -100,7 +133,7 @@ def load_checkpoint(folder: Path, model: BrainWavLM, optimizer: torch.optim.Opti
             raise CheckpointError(f"{path} is damaged (its contents changed after it was saved); {_go_back(folder)}")
     model.load(folder)
     _load_optimizer(folder / _OPTIMIZER, model, optimizer)
-    return position, end_of_epoch
+    return position, None if held is None else Carried(*held, load_tensors(folder / _CARRIED)["rows"])
 
 
 def _optimizer_tensors(model: BrainWavLM, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -12,8 +12,11 @@ from ..files import atomic_path
 class RunLog:
     """Append-only log of a run; on resume, everything after the checkpoint's step is dropped first."""
 
-    def __init__(self, folder: Path, *, after_step: int) -> None:
-        """Open the log of a run that stands at ``after_step`` (0 for a new one)."""
+    def __init__(self, folder: Path, *, after_step: int, silent: bool = False) -> None:
+        """Open the log of a run that stands at ``after_step`` (0 for a new one); a silent one writes nothing."""
+        self._silent = silent
+        if silent:
+            return
         self._path = folder / "log.jsonl"
         if self._path.exists():
             kept = [line for line in self._path.read_text(encoding="utf-8").splitlines() if _step(line) <= after_step]
@@ -27,14 +30,14 @@ class RunLog:
         """One optimiser step."""
         self._write({"kind": "step", "step": step, **values})
         for name in ("loss", "grad_norm"):
-            self._board.add_scalar(f"train/{name}", values[name], step)
+            self._draw(f"train/{name}", values[name], step)
 
-    def validation(self, step: int, epoch: int, stories: dict[str, dict[str, float]]) -> None:
+    def validation(self, step: int, epoch: int, stories: dict[str, dict[str, float]], **more: Any) -> None:
         """Scores over whole validation stories, before the first epoch (0) or after one."""
-        self._write({"kind": "validation", "step": step, "epoch": epoch, "stories": stories})
+        self._write({"kind": "validation", "step": step, "epoch": epoch, "stories": stories, **more})
         for story, scores in stories.items():
             for name, value in scores.items():
-                self._board.add_scalar(f"validation/{story}/{name}", value, step)
+                self._draw(f"validation/{story}/{name}", value, step)
 
     def note(self, step: int, **values: Any) -> None:
         """Something to know about the run: excluded voxels, a resume, the end."""
@@ -42,9 +45,16 @@ class RunLog:
 
     def close(self) -> None:
         """Flush TensorBoard."""
-        self._board.close()
+        if not self._silent:
+            self._board.close()
+
+    def _draw(self, name: str, value: float, step: int) -> None:
+        if not self._silent:
+            self._board.add_scalar(name, value, step)
 
     def _write(self, record: dict[str, Any]) -> None:
+        if self._silent:
+            return
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 

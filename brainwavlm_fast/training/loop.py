@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,18 @@ import torch
 from torch import Tensor
 
 from ..config import TrainConfig
-from ..errors import BwlmError
+from ..errors import BwlmError, RankLostError
 from ..model import BrainWavLM
 from ..ops import correlation
-from ..progress import Progress
+from ..progress import Advance, Progress
 from .checkpoint import Position, save_checkpoint
+from .feed import Feed, Responses
 from .log import RunLog
 from .losses import training_loss
 from .material import Block, Material, predict_story
-from .randomness import keyed
+from .step import Step, sharing_windows
+
+_CONTINUE = "Continue with: bwlm train --resume"
 
 
 class TrainingStopped(BwlmError):
@@ -39,118 +43,203 @@ def make_optimizer(model: BrainWavLM, config: TrainConfig) -> torch.optim.Adam:
     return torch.optim.Adam(groups)
 
 
+class Outcome:
+    """A step's loss, gradient norm and wish to stop, which on a GPU are there a little later.
+
+    Attributes
+    ----------
+    number, epoch, batch : the step, its epoch (from 1), and its blocks.
+    """
+
+    def __init__(self, number: int, epoch: int, batch: Sequence[Block], values: Tensor) -> None:
+        self.number, self.epoch, self.batch = number, epoch, batch
+        self._event: torch.cuda.Event | None = None
+        if values.device.type == "cuda":  # read a step later, so that the GPU never waits for the host
+            self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            self._values.copy_(values, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+        else:
+            self._values = values
+
+    @property
+    def late(self) -> bool:
+        """Whether reading it now would wait."""
+        return self._event is not None
+
+    def read(self) -> tuple[float, float, bool]:
+        """Loss, gradient norm, whether a rank wants to stop.
+
+        Raises
+        ------
+        BwlmError : loss or norm is not finite.
+        """
+        if self._event is not None:
+            self._event.synchronize()
+        loss, norm, stop = self._values.tolist()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            block = self.batch[0]
+            raise BwlmError(
+                f"step {self.number} ({block.story}, TRs {block.start} to {block.stop - 1}): the loss is {loss}, its "
+                f"gradient's norm {norm}. Nothing of it is saved; the last checkpoint stands. Lower the learning rates."
+            )
+        return loss, norm, stop > 0
+
+
 @dataclass
 class Loop:
-    """A run in motion. ``position`` counts optimiser steps and finished epochs; ``fresh`` is a run not yet saved."""
+    """A run in motion. ``position`` counts optimiser steps and finished epochs; ``fresh`` is a run not yet saved.
+
+    ``trained`` counts seconds of steps, loading included; ``feed.waited`` those of them spent waiting for responses.
+    """
 
     run: Path
     config: TrainConfig
     model: BrainWavLM
     optimizer: torch.optim.Adam
     material: Material
+    step: Step
+    feed: Feed
     log: RunLog
     progress: Progress
     position: Position
     fresh: bool
+    trained: float = 0.0
+    _resumed: float = 0.0
 
     def train(self) -> None:
         """Train from ``position`` to the last epoch.
 
         Raises
         ------
-        TrainingStopped : after a signal, once the step in flight is done and saved.
+        TrainingStopped : after a signal to any rank, once the step in flight is done and saved.
+        RankLostError : another rank has ended; the last checkpoint stands.
         BwlmError : the loss or a gradient is not finite; the last checkpoint stands.
         """
-        with _stop_requested() as stopped:
-            if self.fresh:
-                self._validate()
-                self._save(end_of_epoch=True)
-            while self.position.epoch < self.config.epochs:
-                self._epoch(stopped)
-                self.position = Position(self.position.step, self.position.epoch + 1)
-                self._validate()
-                self._save(end_of_epoch=True)
+        try:
+            with _stop_requested() as stopped:
+                if self.fresh:
+                    self._validate()
+                    self._save(end_of_epoch=True)
+                while self.position.epoch < self.config.epochs:
+                    self._epoch(stopped)
+                    self.position = Position(self.position.step, self.position.epoch + 1, 0)
+                    self._validate()
+                    self._save(end_of_epoch=True)
+        except RankLostError as error:
+            raise RankLostError(f"{error} The last checkpoint of {self.run} stands. {_CONTINUE} {self.run}") from error
 
     def _epoch(self, stopped: Callable[[], bool]) -> None:
-        blocks = self.material.blocks
-        done = self.position.step - self.position.epoch * len(blocks)
-        name, responses = "", torch.empty(0)
-        device = next(self.model.parameters()).device
-        epochs_left = self.config.epochs - self.position.epoch - 1
+        blocks, size, ranks = self.material.blocks, self.step.n_blocks, self.step.ranks
+        done = self.position.block
         self.model.train()
+        unread: deque[Outcome] = deque()
         with self.progress.task(f"epoch {self.position.epoch + 1}/{self.config.epochs}", len(blocks)) as advance:
             advance(done)
-            for block in blocks[done:]:
-                if block.story != name:
-                    name, responses = block.story, self.material.responses(block.story, device)
-                started = time.perf_counter()
-                loss, norm = self._step(block, responses[block.start : block.stop])
-                seconds = time.perf_counter() - started
-                self.log.step(
-                    self.position.step,
-                    epoch=self.position.epoch + 1,
-                    story=block.story,
-                    start=block.start,
-                    loss=loss,
-                    grad_norm=norm,
-                    seconds=round(seconds, 4),
-                )
-                later = f", then {epochs_left} more" if epochs_left else ""
-                advance(1, note=f"loss {loss:+.4f}  {1 / seconds:.1f} steps/s{later}")
-                in_epoch = self.position.step - self.position.epoch * len(blocks)
-                if stopped():
+            self._resumed = time.perf_counter()
+            for start in range(done, len(blocks), size):
+                batch = blocks[start : start + size]
+                block = self.step.own(batch)
+                measured = {} if block is None else self.feed.story(block.story)
+                if block is not None:
+                    measured = {subject: values[block.start : block.stop] for subject, values in measured.items()}
+                unread.append(self._step(batch, measured, stopped))
+                stop = False
+                while unread and not (unread[0].late and len(unread) == 1):
+                    stop |= self._report(unread.popleft(), advance)
+                stop = stop if ranks.size > 1 else stopped()
+                at_save = (self.position.block // size) % self.config.save_every == 0
+                if stop or at_save or self.position.block == len(blocks):
+                    while unread:
+                        self._report(unread.popleft(), advance)
+                if stop:
                     self._save(end_of_epoch=False)
-                    raise TrainingStopped(
-                        f"stopped after step {self.position.step}, which is saved. Continue with: "
-                        f"bwlm train --resume {self.run}"
+                    ranks.wait()
+                    raise ranks.shared(
+                        TrainingStopped(
+                            f"stopped after step {self.position.step}, which is saved. {_CONTINUE} {self.run}"
+                        )
                     )
-                if in_epoch % self.config.save_every == 0 and in_epoch < len(blocks):
+                if at_save and self.position.block < len(blocks):
                     self._save(end_of_epoch=False)
 
-    def _step(self, block: Block, measured: Tensor) -> tuple[float, float]:
-        story = self.material.stories[block.story]
-        step = self.position.step + 1
-        self.optimizer.zero_grad(set_to_none=True)
-        with keyed(self.config.seed, step):
-            predicted = self.model(story, block.start, block.stop, with_history=self.config.block_history)
-            loss = training_loss(self.config.loss, predicted, measured)
-            loss.backward()
-        norm = float(
-            torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in self._trained() if p.grad is not None]))
-        )
-        value = float(loss.detach())
-        if not (math.isfinite(value) and math.isfinite(norm)):
-            raise BwlmError(
-                f"step {step} ({block.story}, TRs {block.start} to {block.stop - 1}): the loss is {value}, its "
-                f"gradient's norm {norm}. Nothing changed; the last checkpoint stands. Lower the learning rates."
-            )
+    def _step(self, batch: Sequence[Block], measured: Responses, stopped: Callable[[], bool]) -> Outcome:
+        number = self.position.step + 1
+        values = self.step.gradient(number, batch, measured, stop=stopped())
+        outcome = Outcome(number, self.position.epoch + 1, batch, values)
+        if not outcome.late:
+            self._check(outcome)
         self.optimizer.step()
-        self.position = Position(step, self.position.epoch)
-        return value, norm
+        self.position = Position(number, self.position.epoch, self.position.block + len(batch))
+        return outcome
 
-    def _trained(self) -> Iterator[Tensor]:
-        for group in self.optimizer.param_groups:
-            yield from group["params"]
+    def _check(self, outcome: Outcome) -> tuple[float, float, bool]:
+        try:
+            return outcome.read()
+        except BwlmError as error:
+            raise self.step.ranks.shared(error) from None
+
+    def _report(self, outcome: Outcome, advance: Advance) -> bool:
+        """Log a step; whether a rank wants to stop."""
+        loss, norm, stop = self._check(outcome)
+        now = time.perf_counter()
+        seconds, self._resumed = now - self._resumed, now
+        self.trained += seconds
+        self.log.step(
+            outcome.number,
+            epoch=outcome.epoch,
+            story=outcome.batch[0].story,
+            start=outcome.batch[0].start,
+            loss=loss,
+            grad_norm=norm,
+            seconds=round(seconds, 4),
+        )
+        epochs_left = self.config.epochs - outcome.epoch
+        later = f", then {epochs_left} more" if epochs_left else ""
+        advance(len(outcome.batch), note=f"loss {loss:+.4f}  {1 / seconds:.1f} steps/s{later}")
+        return stop
 
     @torch.no_grad()
     def _validate(self) -> None:
-        scores = {}
         self.model.eval()
-        for name in self.material.split.validation:
-            story = self.material.stories[name]
-            measured = self.material.responses(name, next(self.model.parameters()).device)
-            predicted = predict_story(self.model, story, self.config.block_size, with_history=self.config.block_history)
-            scores[name] = {
-                "loss": float(training_loss(self.config.loss, predicted, measured)),
-                "correlation": float(correlation(predicted, measured, axis=0).mean()),
-            }
-        self.log.validation(self.position.step, self.position.epoch, scores)
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        with sharing_windows(self.model, self.step.ranks):
+            for name in self.material.split.validation:
+                responses = self.feed.story(name)
+                predicted = predict_story(
+                    self.model,
+                    self.material.stories[name],
+                    self.config.block_size,
+                    list(responses),
+                    with_history=self.config.block_history,
+                )
+                for subject, measured in responses.items():
+                    found.setdefault(subject, {})[name] = {
+                        "loss": float(training_loss(self.config.loss, predicted[subject], measured)),
+                        "correlation": float(correlation(predicted[subject], measured, axis=0).mean()),
+                    }
+        scores = {name: _mean_scores([s[name] for s in found.values() if name in s]) for name in _stories(found)}
+        more = {"subjects": found} if len(self.material.subjects) > 1 else {}
+        self.log.validation(self.position.step, self.position.epoch, scores, **more)
         if scores:
-            mean = sum(score["correlation"] for score in scores.values()) / len(scores)
+            mean = _mean_scores(list(scores.values()))["correlation"]
             self.progress.say(f"epoch {self.position.epoch}: validation correlation of the readout {mean:.4f}")
 
     def _save(self, *, end_of_epoch: bool) -> None:
-        save_checkpoint(self.run, self.position, self.model, self.optimizer, end_of_epoch=end_of_epoch)
+        if self.step.ranks.first:
+            carried = None if end_of_epoch else self.step.carried
+            save_checkpoint(
+                self.run, self.position, self.model, self.optimizer, end_of_epoch=end_of_epoch, carried=carried
+            )
+        self._resumed = time.perf_counter()
+
+
+def _stories(found: dict[str, dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for scores in found.values() for name in scores))
+
+
+def _mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(score[name] for score in scores) / len(scores) for name in scores[0]}
 
 
 @contextmanager

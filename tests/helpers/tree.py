@@ -48,6 +48,15 @@ item []:
 """
 
 
+def add_subject(root: Path, subject: str, *, n_voxels: int, stories: tuple[str, ...] = tuple(STORIES)) -> None:
+    """Another subject's responses to some of the stories; no masks."""
+    rng, folder = np.random.default_rng(n_voxels), root / "derivative" / "preprocessed_data" / subject
+    folder.mkdir()
+    for story in stories:
+        with h5py.File(folder / f"{story}.hf5", "w") as file:
+            file["data"] = rng.standard_normal((STORIES[story], n_voxels))
+
+
 def make_tree(root: Path, *, subject: str = "UTS01", n_voxels: int = N_VOXELS) -> Path:
     """One subject, four stories of some 25 TRs of noise, surfaces; voxel 3 holds a NaN in ``avatar``."""
     rng = np.random.default_rng(0)

@@ -1,0 +1,198 @@
+"""Several processes at one job, on one node or many: started by ``torchrun``, talking through ``torch.distributed``.
+
+Every process (a *rank*) runs the same program. Windows are dealt over ranks and their features gathered; voxels are
+dealt over ranks and their results joined. Only the first rank writes files, keeps a log and shows progress.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .errors import BwlmError, ElsewhereError, RankLostError
+
+Result = TypeVar("Result")
+_PATIENCE = timedelta(hours=4)  # one rank may check 70 GB of responses while the others wait for it
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of a job, seen from one of them.
+
+    Attributes
+    ----------
+    rank, size : this process's number, from 0, and how many there are.
+    local_rank, local_size : the same among the processes of this node.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this rank writes and reports."""
+        return self.rank == 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where this rank computes: a GPU of its own where there are GPUs."""
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", self.local_rank % torch.cuda.device_count())
+
+    def deal(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the numbers that are this rank's: number modulo size, so that a number always has one owner."""
+        return numbers if self.size == 1 else numbers[numbers % self.size == self.rank]
+
+    def gather(self, own: Tensor, numbers: NDArray[np.int64]) -> Tensor:
+        """The rows of all ranks, (len(numbers), ...), from each one's ``own``, which belong to ``deal(numbers)``.
+
+        A gradient of the result flows back into the rows that this rank has given: where every rank goes on to the
+        same loss, each has the gradient of its own part of the work, and parameters' gradients are summed over ranks.
+        """
+        if self.size == 1:
+            return own
+        owners = numbers % self.size
+        counts = np.bincount(owners, minlength=self.size)
+        place = np.zeros(len(numbers), dtype=np.int64)
+        for rank in range(self.size):
+            place[owners == rank] = rank * counts.max() + np.arange(counts[rank])
+        with _talking():
+            gathered = _Gather.apply(own, int(counts.max()), self.size, self.rank)
+        return gathered[torch.from_numpy(place).to(own.device)]
+
+    def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Each tensor summed over ranks, in one message; all of one type."""
+        if self.size == 1:
+            return list(tensors)
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        with _talking():
+            dist.all_reduce(flat)
+        parts = flat.split([tensor.numel() for tensor in tensors])
+        return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+    def stretch(self, n: int, *, multiple: int = 1) -> slice:
+        """This rank's stretch of ``n`` voxels; every stretch but the last starts and ends at a multiple."""
+        return self._stretches(n, multiple)[self.rank]
+
+    def join(self, array: NDArray[Any], *, multiple: int = 1) -> None:
+        """Fill the last axis in place, each rank's :meth:`stretch` of it from that rank."""
+        if self.size == 1:
+            return
+        for rank, stretch in enumerate(self._stretches(array.shape[-1], multiple)):
+            part = np.ascontiguousarray(array[..., stretch])
+            if part.size:
+                with _talking():
+                    dist.broadcast(torch.from_numpy(part.view(np.uint8)), src=rank)
+                array[..., stretch] = part
+
+    def _stretches(self, n: int, multiple: int) -> list[slice]:
+        n_tiles = -(-n // multiple)
+        edges = [min(n, multiple * (n_tiles * rank // self.size)) for rank in range(self.size + 1)]
+        return [slice(a, b) for a, b in pairwise(edges)]
+
+    def on_first(self, work: Callable[[], Result]) -> Result:
+        """What the first rank's ``work`` returns, on every rank; if it raises there, the job ends everywhere.
+
+        Raises
+        ------
+        ElsewhereError : on the other ranks, with the first one's message.
+        """
+        if self.size == 1:
+            return work()
+        message: list[Any] = [None, None]
+        if self.first:
+            try:
+                message[0] = work()
+            except BwlmError as error:
+                message[1] = str(error)
+                self._tell(message)
+                raise
+        self._tell(message)
+        if message[1] is not None:
+            raise ElsewhereError(message[1])
+        return message[0]
+
+    def _tell(self, message: list[Any]) -> None:
+        with _talking():
+            dist.broadcast_object_list(message, src=0)
+
+    def wait(self) -> None:
+        """Until every rank is here."""
+        if self.size > 1:
+            with _talking():
+                dist.all_reduce(torch.zeros(1))
+
+    def shared(self, error: BwlmError) -> BwlmError:
+        """An error that every rank raises at the same point, to be reported once."""
+        return error if self.first else ElsewhereError(str(error))
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def opened_ranks() -> Iterator[Ranks]:
+    """The ranks of the job that ``torchrun`` started, connected; a single one where there is no ``torchrun``.
+
+    Raises
+    ------
+    RankLostError : the others cannot be reached.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1 or "RANK" not in os.environ or dist.is_initialized():
+        yield _connected() if dist.is_initialized() else ALONE
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    with _talking():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_PATIENCE)
+    yield _connected()
+    dist.destroy_process_group()  # after an error the process ends anyway, and waiting here could keep it from that
+
+
+def _connected() -> Ranks:
+    here = (int(os.environ.get(name, default)) for name, default in (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1")))
+    return Ranks(dist.get_rank(), dist.get_world_size(), *here)
+
+
+@contextmanager
+def _talking() -> Iterator[None]:
+    """A message between ranks; its failure means that one of them has gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        detail = re.sub(r"^\[[^]]*\] *", "", str(error).splitlines()[0]).partition(". ")[0].rstrip(".")
+        raise RankLostError(f"another process of this job has ended or cannot be reached ({detail}).") from error
+
+
+class _Gather(torch.autograd.Function):
+    """Concatenate every rank's rows, padded to one number; backward keeps the gradient of this rank's rows."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, n_padded: int, size: int, rank: int) -> Tensor:
+        ctx.n_own, ctx.start = len(own), rank * n_padded
+        padded = own.new_zeros(n_padded, *own.shape[1:])
+        padded[: len(own)] = own
+        parts = [torch.empty_like(padded) for _ in range(size)]
+        dist.all_gather(parts, padded)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        return gradients[0][ctx.start : ctx.start + ctx.n_own], None, None, None
