@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Everything that needs an NVIDIA GPU, in one go and offline: build, GPU tests, the same under compute-sanitizer, and
-# the benchmarks of core and ridge. Needs torch, transformers, the build tools and the test tools in the current Python.
+# the benchmarks of core, ridge and training step. Needs torch, transformers, the build and the test tools in the current
+# Python.
 #
-#     benchmarks/gpu.sh OUT        writes OUT/{build,tests,sanitizer}.log and OUT/{core-gpu,ridge-gpu,ridge-gpu-full}.json
+#     benchmarks/gpu.sh OUT        writes OUT/{build,tests,sanitizer}.log and
+#                                  OUT/{core-gpu,ridge-gpu,ridge-gpu-full,step-gpu,step-gpu-8gb}.json
 set -uo pipefail
 out=$(realpath -m "${1:?usage: benchmarks/gpu.sh OUT}")
 cd "$(dirname "$0")/.."
@@ -30,4 +32,6 @@ python3 -c "import himalaya" 2>/dev/null && peers=1
 python3 benchmarks/ridge.py --device cuda --peer-rounds $peers --out "$out/ridge-gpu.json" || status=1
 python3 benchmarks/ridge.py --device cuda --n 9000 --p 3072 --targets 90000 --peer-rounds $peers \
     --out "$out/ridge-gpu-full.json" || status=1
+python3 benchmarks/step.py --device cuda --out "$out/step-gpu.json" || status=1
+python3 benchmarks/step.py --device cuda --limit-gb 8 --out "$out/step-gpu-8gb.json" || status=1
 exit $status

@@ -1,10 +1,13 @@
-"""One training step at WavLM Base+'s size on this CPU, against the same step through plain ``transformers``.
+"""One training step at WavLM Base+'s size against the published one (``published_step.py``): equal first, then timed.
 
-The plain step is what a script without shortcuts does: ``WavLMModel.train()``, all twelve layers, ``W + BA`` in its
-weights, the loss in torch. Both have WavLM's random regularisers at zero, so that their numbers can be compared:
-loss and gradients must agree before anything is timed. Rounds are interleaved; a ratio is of medians in one run.
+What is proven before anything is timed, with WavLM's and LoRA's random regularisers at zero so that numbers can be
+compared: in float64 on a small model every shortcut together gives the published loss to 1e-12 and LoRA gradients to
+1e-10; in float32 the losses of fifty optimiser steps stay within 1e-4; at full size one step agrees to float32's
+rounding. What float16 and bfloat16 change is measured there, too. Rounds are interleaved, ratios are of medians.
 
-    python benchmarks/step.py                  (about five minutes and 7 GiB on two cores)
+    python benchmarks/step.py                       CPU, one thread, 16 windows: about ten minutes and 8 GiB
+    python benchmarks/step.py --device cuda         the paper's step: 121 windows, 90,000 voxels, and an epoch projected
+    python benchmarks/step.py --device cuda --limit-gb 8 --out FILE      ours alone, as if the GPU had no more
 """
 
 from __future__ import annotations
@@ -15,96 +18,327 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from published_step import PublishedStep
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import WavLMConfig, WavLMModel
 
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.files import provenance, write_json
-from brainwavlm_fast.memory import keep_freed_memory
-from brainwavlm_fast.model import BrainWavLM, Story
+from brainwavlm_fast.memory import keep_freed_memory, peak_memory
+from brainwavlm_fast.model import BrainWavLM, Story, step_memory
 from brainwavlm_fast.training.losses import training_loss
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from helpers.plain import plain_step
-from helpers.tiny import randomise_lora
+from helpers.tiny import randomise_lora, save_tiny
 
-RESULTS = Path(__file__).parent / "results" / "step.json"
-N_TRS, START, STOP, N_VOXELS = 40, 20, 24, 90_000
-STRIDE = 2.0  # s: twelve windows in the block instead of the paper's 97, the cost of each is the same
-TOLERANCE = {"loss": 1e-4, "gradient": 1e-3}  # float32 round-off, which z-scoring four rows amplifies
+RESULTS = Path(__file__).parent / "results"
+QUIET = {f"{name}_dropout": 0.0 for name in ("hidden", "activation", "attention", "feat_proj")}
+QUIET |= {"layerdrop": 0.0, "mask_time_prob": 0.0}
+N_VOXELS, EPOCH_TRS = 90_000, 28_088  # EPOCH_TRS: three of the data set's subjects heard 15.6 h, 2 s a TR
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Size:
+    """A step: seconds between windows, rows of a story, responses of the block that is compared.
+
+    Blocks are as published, without the rows before them: those are the step's before, where history is carried.
+    """
+
+    stride: float
+    n_trs: int
+    start: int
+    stop: int
+
+
+SIZES = {"cpu": Size(1.25, 30, 14, 20), "cuda": Size(0.25, 150, 20, 30)}  # 16 windows; 121, of which 6 have no weight
+
+
+class Pair:
+    """The same weights, story and responses in our form and in the published one."""
+
+    def __init__(self, folder: str, size: Size, n_voxels: int, device: str, **changes: Any) -> None:
+        torch.manual_seed(0)
+        self.size, self.device = size, device
+        self.config = ModelConfig(model=folder, stride=size.stride, lora_dropout=0.0, **changes)
+        self.model = BrainWavLM(self.config, n_voxels).to(device).train()
+        randomise_lora(self.model, std=0.05)
+        self.wavlm = WavLMModel.from_pretrained(folder, attn_implementation="eager").to(device).train()
+        rng = np.random.default_rng(0)
+        self.audio = rng.standard_normal(16_000 * (2 * size.n_trs + 20)).astype(np.float32)
+        self.measured = torch.from_numpy(rng.standard_normal((size.n_trs, n_voxels), dtype=np.float32)).to(device)
+
+    def double(self) -> Pair:
+        self.model, self.wavlm, self.measured = self.model.double(), self.wavlm.double(), self.measured.double()
+        return self
+
+    def published(self) -> PublishedStep:
+        return PublishedStep(self.model, self.wavlm, self.audio, self.size.n_trs)
+
+    def story(self, dtype: str | None = None) -> Story:
+        """The story, its front end kept as ``dtype``."""
+        story = Story(self.audio, self.size.n_trs, self.config, for_training=True)
+        story._audio = story._audio.to(self.measured.dtype)
+        if dtype is not None:
+            story.keep_front_end(self.model.encoder, dtype=dtype)  # type: ignore[arg-type]
+        return story
+
+    def ours(self, story: Story, start: int | None = None) -> Tensor:
+        """Our loss of a block, with its graph."""
+        start, n = self.size.start if start is None else start, self.size.stop - self.size.start
+        predicted = self.model(story, start, start + n, with_history=False)
+        return training_loss("voxels", predicted, self.measured[start : start + n])
+
+    def theirs(self, published: PublishedStep) -> Tensor:
+        size = self.size
+        return published.loss(self.measured[size.start : size.stop], size.start, size.stop, with_history=False)
+
+    def trained(self) -> dict[str, Tensor]:
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+
+def small(device: str, folder: str) -> Pair:
+    save_tiny(Path(folder), **QUIET)
+    return Pair(folder, Size(0.5, 16, 4, 14), 50, device, layer=3, bottleneck=5)
+
+
+def prove(device: str) -> dict[str, float]:
+    """float64: one step. float32: fifty."""
+    with tempfile.TemporaryDirectory() as folder:
+        pair = small(device, folder).double()
+        pair.model.encoder.recompute = True
+        published = pair.published()
+        loss, expected = pair.ours(pair.story("fp32")), pair.theirs(published)
+        loss.backward(), expected.backward()
+        gradients = {k: p.grad for k, p in pair.trained().items()}
+        assert gradients.keys() == published.trained.keys()
+        found = {
+            "float64 loss": abs(loss.item() / expected.item() - 1),
+            "float64 LoRA gradients": max(
+                float((gradients[k] - p.grad).abs().max() / p.grad.abs().max())
+                for k, p in published.trained.items()
+                if "lora_" in k
+            ),
+        }
+    with tempfile.TemporaryDirectory() as folder:
+        pair = small(device, folder)
+        published, story = pair.published(), pair.story("fp32")
+        optimizers = [torch.optim.Adam(p.values(), lr=1e-3) for p in (pair.trained(), published.trained)]
+        losses = []
+        for _ in range(50):
+            pairs = []
+            for optimizer, loss_of in zip(
+                optimizers, (lambda: pair.ours(story), lambda: pair.theirs(published)), strict=True
+            ):
+                optimizer.zero_grad(set_to_none=True)
+                loss = loss_of()
+                loss.backward()
+                optimizer.step()
+                pairs.append(loss.item())
+            losses.append(pairs)
+        assert losses[-1][0] < losses[0][0] - 0.05, "the fifty steps learned nothing"
+        found["float32 losses of 50 steps"] = max(abs(a - b) for a, b in losses)
+    for (name, value), bound in zip(found.items(), (1e-12, 1e-10, 1e-4), strict=True):
+        print(f"{name}: differ by at most {value:.1e} (bound {bound:.0e})")
+        assert value <= bound, "not equal: nothing was timed"
+    return found
+
+
+def compare(loss: Tensor, trained: dict[str, Tensor], expected: Tensor, wanted: dict[str, Tensor]) -> dict[str, float]:
+    """One step against the published one: loss, worst tensor, and the angle of the LoRA gradient as a whole."""
+    a, b = (torch.cat([p[k].grad.double().flatten() for k in wanted if "lora_" in k]) for p in (trained, wanted))
+    worst = max(float((trained[k].grad - p.grad).abs().max() / p.grad.abs().max()) for k, p in wanted.items())
+    return {
+        "loss": abs(loss.item() / expected.item() - 1),
+        "worst gradient": worst,
+        "LoRA gradient L2": float((a - b).norm() / b.norm()),
+        "1 - cosine": float(1 - torch.dot(a, b) / (a.norm() * b.norm())),
+    }
+
+
+def stepper(loss_of: Callable[[], Tensor], parameters: list[Tensor]) -> Callable[[], None]:
+    """A whole step: loss, gradients, Adam (at rate 0, so that every round computes the same)."""
+    optimizer = torch.optim.Adam(parameters, lr=0.0)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss_of().backward()
+        optimizer.step()
+        if parameters[0].device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def seconds_of(step: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started
+
+
+def measure(pair: Pair, rounds: int) -> dict[str, Any]:
+    """Every variant, compared and timed."""
+    published = pair.published()
+    fresh, fp32, fp16 = pair.story(), pair.story("fp32"), pair.story("fp16")
+    with tempfile.TemporaryDirectory() as folder:
+        pair.wavlm.save_pretrained(folder)
+        low = Pair(folder, pair.size, N_VOXELS, pair.device)
+        low.model.encoder.use_precision("bf16")
+    variants: dict[str, tuple[Pair, Story]] = {
+        "ours, front end computed": (pair, fresh),
+        "ours, front end kept in fp32": (pair, fp32),
+        "ours, front end kept in fp16": (pair, fp16),
+        "ours in bf16, front end kept in fp16": (low, fp16),
+    }
+    expected = pair.theirs(published)
+    expected.backward()
+    differences = {}
+    for name, (owner, story) in variants.items():
+        owner.model.zero_grad(set_to_none=True)
+        loss = owner.ours(story)
+        loss.backward()
+        differences[name] = compare(loss, owner.trained(), expected.detach(), published.trained)
+        print(f"{name}: " + ", ".join(f"{k} {v:.1e}" for k, v in differences[name].items()))
+    for name in list(variants)[:2]:
+        assert differences[name]["loss"] <= 1e-4, f"{name}: not equal, nothing was timed"
+        assert differences[name]["worst gradient"] <= 1e-3, f"{name}: not equal, nothing was timed"
+    steps = {"published, train mode": stepper(lambda: pair.theirs(published), list(published.trained.values()))}
+    for name, (owner, story) in variants.items():
+        steps[name] = stepper(lambda o=owner, s=story: o.ours(s), list(owner.trained().values()))  # type: ignore[misc]
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for k in range(rounds + 1):
+        for name, step in steps.items():
+            took = seconds_of(step)
+            if k:  # the first round warms up
+                seconds[name].append(took)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    ratios = {name: medians["published, train mode"] / value for name, value in medians.items()}
+    for name, value in medians.items():
+        print(f"{name:40} {value:8.4f} s a step, {ratios[name]:6.2f} times as fast as the published one")
+    result = {"differences": differences, "seconds": seconds, "medians": medians, "times_as_fast": ratios}
+    if pair.device == "cuda":
+        result["epoch"] = {
+            "fp32": project(pair, fp16),
+            "bf16": project(low, fp16),
+        }
+    return result
+
+
+def project(pair: Pair, story: Story, n_steps: int = 100) -> dict[str, float]:
+    """An epoch of 15.6 h from different blocks of a story, parts of a step, and the share of the matrix rate."""
+    n = pair.size.stop - pair.size.start
+    starts = [10 + n * (k % ((pair.size.n_trs - 10) // n - 1)) for k in range(n_steps + 10)]
+    optimizer = torch.optim.Adam(pair.trained().values(), lr=0.0)
+    torch.cuda.reset_peak_memory_stats()
+    parts: dict[str, list[float]] = {"forward": [], "backward": [], "Adam": [], "whole step": []}
+
+    def timed(part: str, work: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        done = work()
+        torch.cuda.synchronize()
+        parts[part].append(time.perf_counter() - started)
+        return done
+
+    for start in starts:
+        optimizer.zero_grad(set_to_none=True)
+        loss = timed("forward", lambda s=start: pair.ours(story, s))  # type: ignore[misc]
+        timed("backward", loss.backward)
+        timed("Adam", optimizer.step)
+    for start in starts:  # whole, without waiting between parts
+        optimizer.zero_grad(set_to_none=True)
+        timed("whole step", lambda s=start: (pair.ours(story, s).backward(), optimizer.step()))  # type: ignore[misc]
+    medians = {f"{name}, s": statistics.median(times[10:]) for name, times in parts.items()}
+    waves = torch.from_numpy(pair.audio[: 121 * 64_000 // 4]).view(-1, 64_000).to(pair.device)
+    parts["front end"] = []
+    for _ in range(5):
+        timed("front end", lambda: pair.model.encoder.front_end(waves))
+    with FlopCounterMode(display=False) as counter:
+        pair.ours(story).backward()
+    flops, rate = counter.get_total_flops(), matrix_rate()
+    whole = medians["whole step, s"]
+    return medians | {
+        "front end, were it computed, s": 4 * statistics.median(parts["front end"][1:]),
+        "measured steps": float(n_steps),
+        "epoch of 15.6 h, s": whole * EPOCH_TRS / n,
+        "needed TFLOP a step": flops / 1e12,
+        "bf16 matrix rate, TFLOP/s": rate / 1e12,
+        "share of the bf16 matrix rate": flops / whole / rate,
+        "peak memory, GiB": torch.cuda.max_memory_allocated() / GIB,
+    }
+
+
+def matrix_rate() -> float:
+    """FLOP/s of a large bfloat16 product here."""
+    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    times = []
+    for _ in range(20):
+        torch.cuda.synchronize()
+        times.append(seconds_of(lambda: (a @ b, torch.cuda.synchronize())))
+    return 2 * 8192**3 / statistics.median(times)
+
+
+def limited(pair: Pair, limit: float) -> dict[str, Any]:
+    """Ours alone with ``limit`` GiB of a GPU: what ``--memory auto`` would choose, in both precisions."""
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(limit * GIB / total)
+    result: dict[str, Any] = {}
+    for precision in ("fp32", "bf16"):
+        pair.model.encoder.use_precision(precision)  # type: ignore[arg-type]
+        needed = step_memory(pair.model.encoder, pair.model, n_windows=121, n_samples=64_000)
+        chosen = needed.choose(int(limit * GIB))
+        pair.model.encoder.recompute = chosen == "recompute"
+        result[precision] = {"memory": chosen, "estimate_gib": vars(needed)[chosen] / GIB}
+        result[precision] |= project(pair, pair.story("fp16"), n_steps=20)
+    return result
 
 
 def main() -> None:
     """Prove equality, time, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--limit-gb", type=float, help="CUDA: ours alone, within this much of the GPU's memory")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch finds no GPU here.")
     keep_freed_memory()
-    torch.manual_seed(0)
-    quiet = {f"{name}_dropout": 0.0 for name in ("hidden", "activation", "attention", "feat_proj")}
+    torch.set_num_threads(options.threads)
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32 on both sides
+    proof, size = prove(options.device), SIZES[options.device]
     with tempfile.TemporaryDirectory() as folder:
-        wavlm = WavLMModel(WavLMConfig(layerdrop=0.0, mask_time_prob=0.0, **quiet))
+        torch.manual_seed(0)
+        wavlm = WavLMModel(WavLMConfig(**QUIET))
         for layer in wavlm.encoder.layers:
             torch.nn.init.normal_(layer.attention.gru_rel_pos_linear.weight)
         wavlm.save_pretrained(folder)
-        model = BrainWavLM(ModelConfig(model=folder, stride=STRIDE, lora_dropout=0.0), N_VOXELS)
-    randomise_lora(model, std=0.05)
-    wavlm.train(), model.train()
-    rng = np.random.default_rng(0)
-    audio = rng.standard_normal(16_000 * (2 * N_TRS + 20)).astype(np.float32)
-    measured = torch.from_numpy(rng.standard_normal((STOP - START, N_VOXELS), dtype=np.float32))
-    fresh = Story(audio, N_TRS, model.config, for_training=True)
-    kept = Story(audio, N_TRS, model.config, for_training=True)
-    kept.keep_front_end(model.encoder)
-
-    def ours(story: Story) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        model.zero_grad(set_to_none=True)
-        loss = training_loss("voxels", model(story, START, STOP), measured)
-        loss.backward()
-        return loss.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-
-    steps: dict[str, Callable[[], tuple[torch.Tensor, dict[str, torch.Tensor]]]] = {
-        "plain transformers": lambda: plain_step(model, wavlm, audio, measured, START, STOP, N_TRS),
-        "ours": lambda: ours(fresh),
-        "ours, front end kept": lambda: ours(kept),
-    }
-    expected, gradients = steps["plain transformers"]()
-    errors = {}
-    for name in list(steps)[1:]:
-        loss, found = steps[name]()
-        assert found.keys() == gradients.keys()
-        worst = max(float((found[k] - g).abs().max() / g.abs().max()) for k, g in gradients.items())
-        errors[name] = {"loss": abs(float(loss / expected) - 1), "gradient": worst}
-        print(f"{name}: loss differs by {errors[name]['loss']:.1e}, gradients by {worst:.1e} (relative)")
-        assert all(errors[name][kind] <= limit for kind, limit in TOLERANCE.items()), "not equal: nothing was timed"
-
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(options.rounds):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            seconds[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    ratios = {name: medians["plain transformers"] / value for name, value in medians.items()}
-    n_windows = len(fresh.rows(START + fresh.history - 4, STOP + fresh.history - 1)[0])
-    for name, value in medians.items():
-        print(f"{name:22} {value:6.2f} s a step of {n_windows} windows, {ratios[name]:.2f} times as fast as plain")
+        pair = Pair(folder, size, N_VOXELS, options.device)
+    block = pair.model.block_span(pair.story(), size.start, size.stop, with_history=False)[:2]
+    n_windows = len(pair.story().rows(*block)[0])
+    print(f"{n_windows} windows, {N_VOXELS} voxels, {options.threads} thread(s)")
+    found = measure(pair, options.rounds) if options.limit_gb is None else limited(pair, options.limit_gb)
     result = {
-        "what": "training step, WavLM Base+ size, float32, CPU; forward, loss, backward",
+        "what": "training step at WavLM Base+'s size: forward, loss, backward, Adam; random weights, dropout at zero",
+        "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
+        "threads": options.threads,
         "n_windows": n_windows,
         "n_voxels": N_VOXELS,
-        "threads": torch.get_num_threads(),
-        "relative_errors": errors,
-        "seconds": seconds,
-        "medians": medians,
-        "times_as_fast": ratios,
+        "limit_gb": options.limit_gb,
+        "proof": proof,
+        **found,
+        "peak_memory_gib": peak_memory() / GIB,
         "provenance": provenance(),
     }
-    write_json(options.out, result)
+    name = {"cpu": "step.json", "cuda": "step-gpu.json"}[options.device]
+    write_json(options.out or RESULTS / name, result)
 
 
 if __name__ == "__main__":

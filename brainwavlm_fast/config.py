@@ -19,6 +19,8 @@ Token = Literal["first", "last", "mean"]
 Tune = Literal["lora", "full", "frozen"]
 Loss = Literal["voxels", "time", "mse"]
 Precision = Literal["fp32", "bf16"]
+CacheType = Literal["fp16", "fp32"]
+Memory = Literal["auto", "keep", "recompute"]
 Share = Literal["windows", "blocks"]
 Clock = Literal["sound", "scanner"]
 
@@ -108,6 +110,10 @@ class TrainConfig:
     epochs, seed, precision : as named; the seed shuffles stories once and keys each step's randomness.
     save_every : steps between checkpoints inside an epoch.
     cache_gb : the frozen front end's output is kept in memory when all training windows fit this many GiB.
+    cache_dir : folder in which it is kept on disk instead, whatever its size; empty: in memory.
+    cache_dtype : type in which it is kept.
+    memory : ``keep`` activations between forward and backward, or ``recompute`` them, layer by layer, a few windows at
+        a time: the same numbers for half as much time again; ``auto`` recomputes if keeping would not fit.
     responses_gb : responses stay in memory up to this many GiB (on a GPU: half of what is free there); other stories
         are read ahead of their turn.
     split : what several processes share: the ``windows`` of each block (a single process's numbers), or they take
@@ -129,6 +135,9 @@ class TrainConfig:
     precision: Precision = "fp32"
     save_every: int = 200
     cache_gb: float = 4.0
+    cache_dir: str = field(default="", metadata={_LATER: True})
+    cache_dtype: CacheType = field(default="fp16", metadata={_LATER: True})
+    memory: Memory = field(default="auto", metadata={_LATER: True})
     more_subjects: tuple[str, ...] = field(default=(), metadata={_LATER: True})
     carry_history: bool = field(default=False, metadata={_LATER: True})
     responses_gb: float = field(default=4.0, metadata={_LATER: True})

@@ -1,4 +1,4 @@
-"""The process's memory: what it took at most, and one setting of the C library that long CPU work needs."""
+"""The process's memory: what it took at most, what is left, and a setting of the C library for long CPU work."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import resource
 import sys
 from pathlib import Path
 
+GIB = 1 << 30  # bytes
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _KEEP_BYTES = 2**31 - 1
 
@@ -37,3 +38,12 @@ def peak_memory() -> int:
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
     except (OSError, IndexError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def available_memory() -> int:
+    """Bytes of memory that new work can have without swapping."""
+    try:
+        status = Path("/proc/meminfo").read_text()
+        return 1024 * int(status.split("MemAvailable:")[1].split()[0])
+    except (OSError, IndexError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

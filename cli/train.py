@@ -62,6 +62,13 @@ def train(
     test: Annotated[str | None, _option("Test stories, comma-separated.", "--test")] = None,
     save_every: Annotated[int | None, _option("Steps between saves inside an epoch (200).", "--save-every")] = None,
     cache_gb: Annotated[float | None, _option("Memory for the kept front end, GiB (4).", "--cache-gb")] = None,
+    cache_dir: Annotated[
+        Path | None, _option("Keep the front end on disk instead, in this folder; runs share it.", "--cache-dir")
+    ] = None,
+    cache_dtype: Annotated[str | None, _option("Keep it as fp16 (default) or fp32.", "--cache-dtype")] = None,
+    memory: Annotated[
+        str | None, _option("Activations: keep, recompute (less memory, slower), or auto (default).", "--memory")
+    ] = None,
     responses_gb: Annotated[
         float | None, _option("Memory for kept responses, GiB (4); the rest is read ahead.", "--responses-gb")
     ] = None,
@@ -114,6 +121,9 @@ def train(
         "test": _names(test),
         "save_every": save_every,
         "cache_gb": cache_gb,
+        "cache_dir": None if cache_dir is None else str(cache_dir.resolve()),
+        "cache_dtype": cache_dtype,
+        "memory": memory,
         "responses_gb": responses_gb,
         "carry_history": True if carry_history else None,
         "split": split,

@@ -14,7 +14,10 @@ from helpers.tiny import randomise_lora, save_tiny
 from brainwavlm_fast import RidgeCV, kernels, ops, reference
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.model import BrainWavLM, Story
+from brainwavlm_fast.model.attention import gated_bias, mix
+from brainwavlm_fast.model.encoder import GPU_GROUP
 from brainwavlm_fast.training.losses import training_loss
+from brainwavlm_fast.training.randomness import keyed
 
 pytestmark = pytest.mark.gpu
 
@@ -216,11 +219,13 @@ def test_mixed_devices_are_refused():
         ops.correlation(x, y.cpu(), axis=0)
 
 
-def test_a_training_step_is_the_cpus(tmp_path):
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_training_step_is_the_cpus(tmp_path, recompute):
     config = ModelConfig(model=str(save_tiny(tmp_path / "wavlm")), layer=3, stride=0.5, bottleneck=5)
     torch.manual_seed(0)
     model = BrainWavLM(config, 23).eval().double()
     randomise_lora(model)
+    model.encoder.recompute = recompute
     audio = np.random.default_rng(0).standard_normal(45 * 16_000).astype(np.float32)
     measured = torch.from_numpy(np.random.default_rng(1).standard_normal((10, 23)))
     results = []
@@ -237,3 +242,85 @@ def test_a_training_step_is_the_cpus(tmp_path):
     assert cpu.keys() == gpu.keys()
     for name, gradient in cpu.items():
         assert (gpu[name] - gradient).abs().max() <= 1e-8 * gradient.abs().max(), name
+
+
+def a_story(tmp_path, **changes):
+    """A model of heads as wide as Base's, so that the fused kernels take it, and a story."""
+    folder = save_tiny(tmp_path / "wavlm", hidden_size=128, num_attention_heads=2, layerdrop=0.0)
+    config = ModelConfig(model=str(folder), layer=3, stride=0.5, bottleneck=5)
+    torch.manual_seed(0)
+    model = BrainWavLM(config, 23).to("cuda")
+    randomise_lora(model, std=0.05)
+    audio = np.random.default_rng(0).standard_normal(45 * 16_000).astype(np.float32)
+    return model, Story(audio, 14, config, for_training=True)
+
+
+def gradient_of(model, story):
+    measured = torch.from_numpy(np.random.default_rng(1).standard_normal((10, 23), dtype=np.float32)).to("cuda")
+    model.zero_grad()
+    loss = training_loss("voxels", model(story, 2, 12), measured)
+    loss.backward()
+    return loss.item(), torch.cat([p.grad.flatten() for n, p in model.named_parameters() if "lora_" in n])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("n_frames", [199, 200, 49])
+def test_the_memory_efficient_kernel_takes_the_gated_mask_as_it_lies(dtype, n_frames):
+    q, k, v = (torch.randn(3, 2, n_frames, 64, device="cuda", dtype=dtype, requires_grad=True) for _ in range(3))
+    gate = torch.rand(3, 2, n_frames, 1, device="cuda", requires_grad=True)
+    bias = torch.randn(2, n_frames, n_frames, device="cuda")
+    mask = gated_bias(gate, bias, dtype)
+    assert mask.stride(-2) % 8 == 0
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.EFFICIENT_ATTENTION):
+        found = mix(q, k, v, mask, 0.0)
+    wide = [x.detach().double().requires_grad_() for x in (q, k, v, gate)]
+    scores = wide[0] @ wide[1].transpose(-1, -2) / 8 + wide[3] * bias.double()
+    expected = scores.softmax(-1) @ wide[2]
+    weights = torch.randn_like(expected)
+    bound = 1e-5 if dtype == torch.float32 else 2e-2
+    assert (found.double() - expected).norm() <= bound * expected.norm()
+    gradients = torch.autograd.grad((found * weights.to(dtype)).sum(), [q, k, v, gate])
+    wanted = torch.autograd.grad((expected * weights).sum(), wide)
+    for g, w in zip(gradients, wanted, strict=True):
+        assert (g.double() - w).norm() <= bound * w.norm()
+
+
+def test_bfloat16_points_where_float32_does(tmp_path):
+    model, story = a_story(tmp_path)
+    model.eval()
+    loss, exact = gradient_of(model, story)
+    model.encoder.use_precision("bf16")
+    rounded_loss, rounded = gradient_of(model, story)
+    assert abs(rounded_loss - loss) < 2e-2 * abs(loss)
+    assert torch.nn.functional.cosine_similarity(rounded, exact, dim=0) > 0.99
+
+
+def test_computed_again_draws_the_same_dropout_for_less_memory(tmp_path):
+    model, story = a_story(tmp_path)
+    model.train()
+    story.keep_front_end(model.encoder)
+    results, peaks = [], []
+    # Windows of one group, so that dropout is drawn in the same order either way.
+    for recompute in (False, True):
+        model.encoder.recompute = recompute
+        torch.cuda.reset_peak_memory_stats()
+        with keyed(0, 1):
+            windows = np.arange(20, 20 + GPU_GROUP)
+            story.encode(model.encoder, windows).square().sum().backward()
+        peaks.append(torch.cuda.max_memory_allocated())
+        results.append(torch.cat([p.grad.flatten() for n, p in model.named_parameters() if "lora_" in n]))
+        model.zero_grad()
+    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-6)
+    with keyed(0, 1):
+        story.encode(model.encoder, np.arange(20, 20 + 3 * GPU_GROUP)).square().sum().backward()
+    assert torch.cuda.max_memory_allocated() < 2 * peaks[1]  # three groups kept would be three times as much
+
+
+def test_convolutions_are_not_rounded_to_tf32(tmp_path):
+    model, _ = a_story(tmp_path)
+    waves = torch.randn(2, 16_000)
+    with torch.no_grad():
+        there = model.encoder.front_end(waves.cuda()).cpu()
+        here = model.cpu().encoder.front_end(waves)
+    assert (there - here).norm() < 1e-5 * here.norm()
+    assert torch.backends.cudnn.allow_tf32  # and the setting is the caller's again

@@ -22,7 +22,7 @@ from ..data import Dataset, load_audio
 from ..distributed import ALONE, Ranks
 from ..errors import CheckpointError, DataError
 from ..files import atomic_path, read_json
-from ..model import BrainWavLM, Story
+from ..model import BrainWavLM, Story, front_bytes
 from ..progress import Progress
 
 _FRONT_LIMIT = 2 << 30  # bytes of front end output kept for one story while its epochs are computed
@@ -93,7 +93,7 @@ class EpochFeatures:
         except DataError as error:
             raise DataError(f"story {story}: {error}") from None
         model = self._open_model()
-        if self._config.tune != "full" and prepared.front_bytes(model.encoder) <= _FRONT_LIMIT:
+        if self._config.tune != "full" and front_bytes(prepared, model.encoder, "fp32") <= _FRONT_LIMIT:
             prepared.keep_front_end(model.encoder)
         return prepared
 
@@ -105,7 +105,6 @@ class EpochFeatures:
     def _open_model(self) -> BrainWavLM:
         if self._model is None:
             model = BrainWavLM.from_pretrained(next(iter(self.checkpoints.values())))
-            model.encoder.fixed_embedding = self._config.tune != "full"  # no regulariser acts in an evaluation
             self._model = model.to("cuda" if torch.cuda.is_available() else "cpu")
         return self._model
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from .activations import free_memory, step_memory
 from .brainwavlm import BrainWavLM
+from .cache import Kept, front_bytes, keep_front_ends
 from .encoder import Encoder, LoraSettings
 from .pretrained import load_wavlm, save_wavlm
 from .readout import Readout
@@ -13,13 +15,18 @@ from .windows import WindowPlan, lanczos_weights, plan_windows
 __all__ = [
     "BrainWavLM",
     "Encoder",
+    "Kept",
     "LoraSettings",
     "Readout",
     "Story",
     "TextModel",
     "WindowPlan",
+    "free_memory",
+    "front_bytes",
+    "keep_front_ends",
     "lanczos_weights",
     "load_wavlm",
     "plan_windows",
     "save_wavlm",
+    "step_memory",
 ]

@@ -7,25 +7,31 @@ layer is computed for the frame that is read alone.
 
 from __future__ import annotations
 
+import hashlib
 import warnings
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..config import ModelConfig, Precision, Token, Tune
 from ..distributed import ALONE, Ranks
 from ..errors import ConfigError
-from .attention import layer_forward, position_bias, skip_layer
+from .attention import position_bias
+from .layers import layer_forward, layer_forward_one, place, skip_layer
 from .pretrained import load_wavlm
 from .weights import load_tensors, take_tensors
 
 ADAPTER = "adapter"
 FULL = "encoder.safetensors"
+CPU_GROUP = 8  # windows whose activations a CPU's cache holds
+GPU_GROUP = 16  # windows computed again together: some 1.2 GB at Base's size in float32
+_FRONT_GROUP = 32  # windows through the convolutions together on a GPU: some 2.5 GB at Base's size
 
 
 @dataclass(frozen=True)
@@ -41,14 +47,14 @@ class Encoder(nn.Module):
     """Waveform windows to one feature vector each.
 
     Made by :meth:`from_pretrained` or :meth:`from_config`. ``wavlm`` is the pre-trained network, wrapped by PEFT when
-    LoRA is on; ``front_end`` and ``transformer`` are the two halves of the forward pass. ``precision`` ``bf16`` runs
-    the transformer alone under autocast; the front end and everything after it stay in the weights' type.
+    LoRA is on; ``front_end`` and ``transformer`` are the two halves of the forward pass. ``precision`` is what the
+    transformer's large products are computed in (:meth:`use_precision`); the front end, hidden states between layers,
+    LoRA's updates and everything after stay in the weights' type.
     """
 
     precision: Precision = "fp32"
-    fixed_embedding: bool = False
-    """The front end goes as far as hidden state 0: exact when WavLM's regularisers are off and LoRA alone is trained,
-    since nothing before the first layer changes then, and a kept front end spares that work in every step."""
+    recompute: bool = False
+    """Keep little between forward and backward: layers are computed again, a group of windows at a time."""
     ranks: Ranks = ALONE
     """The processes that share the windows of a story or a block."""
 
@@ -101,11 +107,9 @@ class Encoder(nn.Module):
     def from_config(cls, config: ModelConfig, *, whole: bool = False) -> Encoder:
         """The encoder that a :class:`ModelConfig` describes."""
         lora = LoraSettings(config.lora_rank, config.lora_alpha, config.lora_dropout) if config.tune == "lora" else None
-        encoder = cls.from_pretrained(
+        return cls.from_pretrained(
             config.model, layer=config.layer, token=config.token, lora=lora, tune=config.tune, whole=whole
         )
-        encoder.fixed_embedding = config.tune != "full" and not config.regularisers
-        return encoder
 
     @property
     def base(self) -> Any:
@@ -120,48 +124,93 @@ class Encoder(nn.Module):
     @property
     def front_width(self) -> int:
         """Numbers a frame of what :meth:`front_end` gives."""
-        return self.width if self.fixed_embedding else int(self.base.config.conv_dim[-1])
+        return int(self.base.config.conv_dim[-1])
+
+    def n_frames(self, n_samples: int) -> int:
+        """Frames of a window of ``n_samples``."""
+        return int(self.base._get_feat_extract_output_lengths(n_samples))
+
+    def front_digest(self) -> str:
+        """A digest of the front end's weights."""
+        digest = hashlib.sha256()
+        for part in (self.base.feature_extractor, self.base.feature_projection.layer_norm):
+            for name, tensor in sorted(part.state_dict().items()):
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def use_precision(self, precision: Precision) -> None:
+        """Choose what the transformer's large products are computed in, once, before training.
+
+        With ``bf16`` the frozen weights of layers that are computed whole are held in bfloat16 from then on.
+        """
+        self.precision = precision
+        if precision == "bf16":
+            for layer in self.base.encoder.layers[: self._n_whole]:
+                for module in layer.modules():
+                    if isinstance(module, nn.Linear) and module is not layer.attention.gru_rel_pos_linear:
+                        for parameter in module.parameters():
+                            if not parameter.requires_grad:
+                                parameter.data = parameter.data.bfloat16()
 
     def front_end(self, waveforms: Tensor) -> Tensor:
         """Convolutions and their layer norm: (n_windows, n_samples) -> (n_windows, n_frames, :attr:`front_width`).
 
-        Never differentiated unless every weight is trained, so its output can be kept.
+        Never differentiated unless every weight is trained, so its output can be kept. Never in TF32.
         """
+        # On a CPU a window at a time: the convolutions of several leave the cache, and take nearly twice as long.
+        parts = waveforms.split(1 if waveforms.device.type == "cpu" else _FRONT_GROUP)
         with nullcontext() if self.tune == "full" else torch.no_grad():
-            # On a CPU a window at a time: the convolutions of several leave the cache, and take nearly twice as long.
-            parts = waveforms.split(1 if waveforms.device.type == "cpu" else max(1, len(waveforms)))
-            convolved = torch.cat([self._convolved(part) for part in parts])
-            front = self.base.feature_projection.layer_norm(convolved.transpose(1, 2))
-            return self._embed(front) if self.fixed_embedding else front
+            return torch.cat([self._remade(self._convolved, part) for part in parts])
 
     def _convolved(self, waveforms: Tensor) -> Tensor:
         convolved = waveforms[:, None]
-        for conv in self.base.feature_extractor.conv_layers:
-            convolved = conv(convolved)
-        return convolved
+        with _no_tf32_convolutions():
+            for conv in self.base.feature_extractor.conv_layers:
+                convolved = conv(convolved)
+        return self.base.feature_projection.layer_norm(convolved.transpose(1, 2))
 
     def transformer(self, front: Tensor) -> Tensor:
-        """Front end's output to the frame that is read: (n_windows, n_frames, front_width) -> (n_windows, width)."""
-        with torch.autocast(front.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
-            return self._layers(front).mean(dim=1).to(front.dtype)
+        """Front end's output to the frame that is read: (n_windows, n_frames, front_width) -> (n_windows, width).
 
-    def _layers(self, front: Tensor) -> Tensor:
+        Windows go through in groups: what a CPU's cache holds, and what is made again at once with ``recompute``.
+        """
+        hidden = self.first_hidden(front)
+        bias = position_bias(self.base.encoder.layers[0], hidden.shape[1])
+        size = CPU_GROUP if hidden.device.type == "cpu" else GPU_GROUP if self.recompute else max(1, len(hidden))
+        return torch.cat([self._remade(self._layers, part, bias) for part in hidden.split(size)])
+
+    def _remade(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        """``function(*inputs)``; with ``recompute`` keeping its inputs alone, and the state of torch's generators."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(function, *inputs, use_reentrant=False)
+        return function(*inputs)
+
+    def _layers(self, hidden: Tensor, bias: Tensor) -> Tensor:
+        """Hidden state 0 to the frame that is read: (n_windows, n_frames, width) -> (n_windows, width)."""
         base = self.base
-        with nullcontext() if self.tune == "full" else torch.no_grad():
-            hidden = self.first_hidden(front)
-        stable = base.config.do_stable_layer_norm
-        n_frames = hidden.shape[1]
-        everything, read = slice(None), _read_slice(self.token, n_frames)
-        bias = position_bias(base.encoder.layers[0], n_frames)
+        dtype = torch.bfloat16 if self.precision == "bf16" else hidden.dtype
+        stable, frame = base.config.do_stable_layer_norm, self._frame(hidden)
         for index, layer in enumerate(base.encoder.layers[: self.layer]):
-            queries = read if index == self.layer - 1 else everything
             if skip_layer(index, base.config.layerdrop, self.training):
-                hidden = hidden[:, queries]
+                continue
+            if index < self._n_whole:
+                hidden = layer_forward(layer, hidden, bias, dtype, stable=stable)
             else:
-                hidden = layer_forward(layer, hidden, bias[:, queries], queries, stable=stable)
-        if self.layer == 0:
-            hidden = hidden[:, read]
-        return hidden
+                return layer_forward_one(layer, hidden, bias, frame, stable=stable)
+        return self._read(hidden)
+
+    @property
+    def _n_whole(self) -> int:
+        """Layers of which every frame is computed."""
+        return self.layer if self.token == "mean" else max(0, self.layer - 1)
+
+    def _frame(self, hidden: Tensor) -> int:
+        return 0 if self.token == "first" else hidden.shape[1] - 1
+
+    def _read(self, hidden: Tensor) -> Tensor:
+        """The feature in a whole hidden state: (n_windows, n_frames, width) -> (n_windows, width)."""
+        return hidden.mean(dim=1) if self.token == "mean" else hidden[:, self._frame(hidden)]
 
     @property
     def n_layers(self) -> int:
@@ -178,18 +227,18 @@ class Encoder(nn.Module):
         base, wanted, last = self.base, list(layers), layers[-1]
         if wanted != sorted(set(wanted)) or not 0 <= wanted[0] <= last <= self.n_layers:
             raise ValueError(f"layers: expected rising numbers from 0 to {self.n_layers}, got {wanted}.")
-        with torch.autocast(front.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
-            hidden = self.first_hidden(front)
-            everything, read = slice(None), _read_slice(self.token, hidden.shape[1])
-            bias = position_bias(base.encoder.layers[0], hidden.shape[1])
-            found = [hidden[:, read].mean(dim=1)] if wanted[0] == 0 else []
-            for number, layer in enumerate([*base.encoder.layers, *self.above][:last], start=1):
-                queries = read if number == last else everything
-                stable = base.config.do_stable_layer_norm
-                hidden = layer_forward(layer, hidden, bias[:, queries], queries, stable=stable)
-                if number in wanted:
-                    found.append((hidden if number == last else hidden[:, read]).mean(dim=1))
-            return torch.stack(found, dim=1).to(front.dtype)
+        hidden = self.first_hidden(front)
+        bias = position_bias(base.encoder.layers[0], hidden.shape[1])
+        stable = base.config.do_stable_layer_norm
+        found = [self._read(hidden)] if wanted[0] == 0 else []
+        for number, layer in enumerate([*base.encoder.layers, *self.above][:last], start=1):
+            if number == last and self.token != "mean":
+                found.append(layer_forward_one(layer, hidden, bias, self._frame(hidden), stable=stable))
+                break
+            hidden = layer_forward(layer, hidden, bias, hidden.dtype, stable=stable)
+            if number in wanted:
+                found.append(self._read(hidden))
+        return torch.stack(found, dim=1)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """(n_windows, n_samples) at 16 kHz -> (n_windows, width)."""
@@ -217,21 +266,21 @@ class Encoder(nn.Module):
         set_peft_model_state_dict(self.wavlm, tensors)
 
     def first_hidden(self, front: Tensor) -> Tensor:
-        """Hidden state 0 of what :meth:`front_end` gave: (n_windows, n_frames, width)."""
-        return front if self.fixed_embedding else self._embed(front)
+        """Hidden state 0 of what :meth:`front_end` gave: (n_windows, n_frames, width).
 
-    def _embed(self, front: Tensor) -> Tensor:
-        """Projection, SpecAugment (training), position convolution, and Base's layer norm."""
+        Projection, SpecAugment (training), position convolution, and Base's layer norm.
+        """
         base = self.base
         projection, encoder = base.feature_projection, base.encoder
-        hidden = projection.dropout(projection.projection(front))
-        # transformers refuses a mask longer than the window, which the short windows at a story's start can be.
-        if self.training and hidden.shape[1] >= base.config.mask_time_length:
-            hidden = base._mask_hidden_states(hidden)
-        hidden = hidden + encoder.pos_conv_embed(hidden)
-        if not base.config.do_stable_layer_norm:
-            hidden = encoder.layer_norm(hidden)
-        return encoder.dropout(hidden)
+        with nullcontext() if self.tune == "full" else torch.no_grad():
+            hidden = projection.dropout(projection.projection(front))
+            # transformers refuses a mask longer than the window, which the short windows at a story's start can be.
+            if self.training and hidden.shape[1] >= base.config.mask_time_length:
+                hidden = base._mask_hidden_states(hidden)
+            hidden = hidden + place(encoder.pos_conv_embed, hidden)
+            if not base.config.do_stable_layer_norm:
+                hidden = encoder.layer_norm(hidden)
+            return encoder.dropout(hidden)
 
 
 def _with_lora(wavlm: nn.Module, layer: int, lora: LoraSettings) -> nn.Module:
@@ -250,6 +299,7 @@ def _with_lora(wavlm: nn.Module, layer: int, lora: LoraSettings) -> nn.Module:
         return get_peft_model(wavlm, config)
 
 
-def _read_slice(token: Token, n_frames: int) -> slice:
-    """The frames that the last layer computes; their mean is the feature."""
-    return {"first": slice(0, 1), "last": slice(n_frames - 1, n_frames), "mean": slice(None)}[token]
+def _no_tf32_convolutions() -> AbstractContextManager[None]:
+    """cuDNN rounds float32 convolutions to TF32 unless told otherwise."""
+    now = torch.backends.cudnn
+    return now.flags(now.enabled, now.benchmark, now.benchmark_limit, now.deterministic, allow_tf32=False)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..config import ModelConfig
+from ..config import CacheType, ModelConfig
 from ..data import response_times
 from ..errors import DataError
 from ..progress import Progress
+from .cache import FrontCache, describe, keep_in_memory, keep_on_disk
 from .encoder import Encoder
 from .windows import WindowPlan, plan_windows
 
@@ -49,25 +51,46 @@ class Story:
             negative_lobes=config.negative_lobes or not for_training,
         )
         self._audio = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))
-        self._front: list[Tensor] | None = None
+        self._front: FrontCache | None = None
 
     def rows(self, first: int, last: int) -> tuple[NDArray[np.int64], Tensor]:
         """Windows that rows ``first`` to ``last - 1`` need, and float64 weights (last - first, n_windows_used)."""
         windows, weights = self.plan.rows(first, last)
         return windows, torch.from_numpy(weights)
 
-    def keep_front_end(self, encoder: Encoder) -> None:
-        """Compute the frozen front end once for every window and keep it in memory (float32)."""
-        kept: list[Tensor] = [torch.empty(0)] * self.plan.n_windows
-        for windows, front in self.front_ends(encoder, np.arange(self.plan.n_windows)):
-            for k, window in enumerate(windows):
-                kept[window] = front[k]
-        self._front = kept
+    def keep_front_end(
+        self,
+        encoder: Encoder,
+        *,
+        dtype: CacheType = "fp32",
+        folder: Path | None = None,
+        advance: Callable[[int], None] = lambda n: None,
+    ) -> None:
+        """Compute the frozen front end once for every window, and keep it in memory, or in a file in ``folder``.
 
-    def front_bytes(self, encoder: Encoder) -> int:
-        """Memory that :meth:`keep_front_end` takes."""
-        frames = sum(_n_frames(encoder, int(n)) for n in self.plan.ends - self.plan.starts)
-        return 4 * frames * encoder.front_width
+        ``advance`` is told of windows as they are done.
+        """
+        self._front = None
+
+        def batches() -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+            return self.front_ends(encoder, np.arange(self.plan.n_windows))
+
+        n_frames = self.n_frames(encoder)
+        if folder is None:
+            self._front = keep_in_memory(batches(), n_frames, encoder, dtype, advance)
+        else:
+            key = self.front_key(encoder, dtype)
+            self._front = keep_on_disk(batches, n_frames, encoder, dtype, key, folder, advance)
+
+    def front_key(self, encoder: Encoder, dtype: CacheType) -> dict[str, str]:
+        """Everything that a kept front end depends on."""
+        return describe(encoder.front_digest(), self._audio, self.plan.starts, self.plan.ends, dtype)
+
+    def n_frames(self, encoder: Encoder) -> NDArray[np.int64]:
+        """Frames of each window."""
+        lengths = self.plan.ends - self.plan.starts
+        of_length = {int(n): encoder.n_frames(int(n)) for n in np.unique(lengths)}
+        return np.array([of_length[int(n)] for n in lengths], dtype=np.int64)
 
     @torch.no_grad()
     def features(
@@ -118,19 +141,19 @@ class Story:
         self, encoder: Encoder, windows: NDArray[np.int64], *, batch_frames: int | None = BATCH_FRAMES
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Batches of windows of one length, and the front end's output for them: kept, or computed now."""
-        device = next(encoder.parameters()).device
+        anchor = encoder.base.feature_projection.layer_norm.weight
         lengths = (self.plan.ends - self.plan.starts)[windows]
         for length in np.unique(lengths):
             group = windows[lengths == length]
             n_batch = len(group)
             if batch_frames is not None:
-                n_batch = max(1, batch_frames // _n_frames(encoder, int(length)))
+                n_batch = max(1, batch_frames // encoder.n_frames(int(length)))
             for start in range(0, len(group), n_batch):
                 batch = group[start : start + n_batch]
                 if self._front is not None:
-                    yield batch, torch.stack([self._front[window] for window in batch]).to(device)
+                    yield batch, self._front.take(batch, anchor)
                 else:
-                    yield batch, encoder.front_end(self.waveforms(batch, device))
+                    yield batch, encoder.front_end(self.waveforms(batch, anchor.device))
 
     def waveforms(self, windows: NDArray[np.int64], device: torch.device) -> Tensor:
         """Samples of windows of one length: (len(windows), n_samples).
@@ -143,7 +166,3 @@ class Story:
             stretch = stretch.pin_memory()
         length = int(self.plan.ends[windows[0]] - starts[0])
         return stretch.to(device, non_blocking=True).unfold(0, length, 1)[torch.from_numpy(starts - first).to(device)]
-
-
-def _n_frames(encoder: Encoder, n_samples: int) -> int:
-    return int(encoder.base._get_feat_extract_output_lengths(n_samples))

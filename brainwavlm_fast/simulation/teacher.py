@@ -116,8 +116,6 @@ def attention_entropy(encoder: Encoder, fronts: Tensor) -> float:
         return x.reshape(n, t, heads, width // heads).transpose(1, 2)
 
     scores = split(attention.q_proj(hidden)) @ split(attention.k_proj(hidden)).transpose(-1, -2)
-    scores = scores / (width // heads) ** 0.5 + gate(attention, split(hidden)) * position_bias(
-        base.encoder.layers[0], t
-    )
+    scores = scores / (width // heads) ** 0.5 + gate(attention, hidden) * position_bias(base.encoder.layers[0], t)
     p = scores.softmax(-1)
     return float(-(p * p.clamp_min(1e-12).log()).sum(-1).mean() / np.log(t))

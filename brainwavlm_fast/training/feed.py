@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .material import GIB, Material
+from ..memory import GIB
+from .material import Material
 
 Responses = dict[str, Tensor]
 

@@ -24,10 +24,8 @@ from ..data import (
     voxel_set,
 )
 from ..errors import ConfigError, DataError
-from ..model import BrainWavLM, Encoder, Story
+from ..model import BrainWavLM, Story
 from ..progress import Progress
-
-GIB = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -184,24 +182,6 @@ def open_material(
         for start in range(0, stories[story].n_trs, train.block_size)
     )
     return Material(dataset, subjects, split, stories, blocks, train.target)
-
-
-def keep_front_ends(material: Material, encoder: Encoder, limit_gb: float, progress: Progress) -> float:
-    """Keep the frozen front end's output of every window in memory if all of it fits ``limit_gb`` GiB.
-
-    Returns the GiB kept, 0 when it does not fit (then it is recomputed at each step).
-    """
-    if encoder.tune == "full":
-        return 0.0
-    needed = sum(story.front_bytes(encoder) for story in material.stories.values()) / GIB
-    if needed > limit_gb:
-        progress.say(f"front end: {needed:.1f} GiB would be needed to keep it (--cache-gb {limit_gb:g}); recomputing.")
-        return 0.0
-    with progress.task(f"front end, kept once ({needed:.2f} GiB)", len(material.stories)) as advance:
-        for name, story in material.stories.items():
-            story.keep_front_end(encoder)
-            advance(note=name)
-    return needed
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,18 @@ import numpy as np
 import torch
 
 from ..config import RunConfig, as_dict
-from ..data import Dataset, Split, open_hdf5
+from ..data import SAMPLE_RATE, Dataset, Split, open_hdf5
 from ..distributed import Ranks, opened_ranks
 from ..errors import BwlmError, CheckpointError
 from ..files import atomic_path, provenance, read_json, write_json
-from ..memory import peak_memory
-from ..model import BrainWavLM
+from ..memory import GIB, peak_memory
+from ..model import BrainWavLM, Kept, free_memory, keep_front_ends, step_memory
 from ..progress import Progress
 from .checkpoint import Position, clear_unfinished, latest_checkpoint, load_checkpoint
 from .feed import Feed
 from .log import RunLog, read_log
 from .loop import Loop, make_optimizer
-from .material import Material, Measured, choose_voxels, keep_front_ends, open_material
+from .material import Material, Measured, choose_voxels, open_material
 from .randomness import keyed
 from .step import Step
 
@@ -51,6 +52,7 @@ def start_run(run: Path | str, config: RunConfig, *, progress: Progress | None =
         progress = progress if ranks.first else Progress()
         material = _open(config, ranks, progress, run_to_be=run)
         model = _new_model(config, material, ranks)
+        config = _settle_memory(config, model, material, ranks, progress)
         step = Step(model, config.train, material, ranks)
         with _claimed(run, ranks):
             if ranks.first:
@@ -84,7 +86,9 @@ def resume_run(run: Path | str, *, progress: Progress | None = None) -> dict[str
         checkpoint = ranks.on_first(lambda: latest_checkpoint(run))
         material = _open(config, ranks, progress)
         _require_same_voxels(run, material)
-        step = Step(_new_model(config, material, ranks), config.train, material, ranks)
+        model = _new_model(config, material, ranks)
+        config = _settle_memory(config, model, material, ranks, progress)
+        step = Step(model, config.train, material, ranks)
         return _train(run, config, step, material, None, checkpoint, progress)
 
 
@@ -112,8 +116,34 @@ def _refuse_used(run: Path) -> None:
 def _new_model(config: RunConfig, material: Material, ranks: Ranks) -> BrainWavLM:
     with keyed(config.train.seed, 0):
         model = BrainWavLM(config.model, material.n_voxels)
-    model.encoder.precision = config.train.precision
+    model.encoder.use_precision(config.train.precision)
     return model.to(ranks.device)
+
+
+def _settle_memory(
+    config: RunConfig, model: BrainWavLM, material: Material, ranks: Ranks, progress: Progress
+) -> RunConfig:
+    """Tell the encoder what to do with activations; the configuration with ``auto`` replaced by what was chosen.
+
+    Written down when a run starts: on a GPU the choice groups windows, and so their dropout, which a resume repeats.
+    """
+    train = config.train
+    if train.memory == "auto":
+        n_windows = max(
+            len(story.rows(*model.block_span(story, block.start, block.stop, with_history=train.block_history)[:2])[0])
+            for block in material.blocks
+            for story in [material.stories[block.story]]
+        )
+        n_samples = round(config.model.window * SAMPLE_RATE)
+        needed = step_memory(model.train().encoder, model, n_windows=n_windows, n_samples=n_samples)
+        free = free_memory(ranks.device)
+        train = replace(train, memory=ranks.on_first(lambda: needed.choose(free)))
+        progress.say(
+            f"memory: {free / GIB:.1f} GiB are free; a step of {n_windows} windows takes some {needed.keep / GIB:.1f} "
+            f"with its activations kept, {needed.recompute / GIB:.1f} with them computed again: --memory {train.memory}"
+        )
+    model.encoder.recompute = train.memory == "recompute"
+    return replace(config, train=train)
 
 
 def _train(
@@ -136,7 +166,14 @@ def _train(
     feed = Feed(material, order, ranks.device, limit_gb=train.responses_gb / ranks.local_size)
     fresh = checkpoint is None
     feed.ahead(material.split.validation[0] if fresh and material.split.validation else order[0])
-    kept = keep_front_ends(material, model.encoder, train.cache_gb, progress)
+    kept = keep_front_ends(
+        material.stories,
+        model.encoder,
+        limit_gb=train.cache_gb,
+        folder=Path(train.cache_dir) if train.cache_dir else None,
+        dtype=train.cache_dtype,
+        progress=progress,
+    )
     if log is None:
         log = RunLog(run, after_step=position.step, silent=not ranks.first)
         log.note(position.step, resumed=True, processes=ranks.size, **provenance())
@@ -156,7 +193,7 @@ def _train(
     return ranks.on_first(finish)
 
 
-def _summary(run: Path, config: RunConfig, loop: Loop, seconds: float, kept: float) -> dict[str, Any]:
+def _summary(run: Path, config: RunConfig, loop: Loop, seconds: float, kept: Kept) -> dict[str, Any]:
     material, ranks = loop.material, loop.step.ranks
     records = read_log(run / "log.jsonl")
     curve = {
@@ -177,12 +214,15 @@ def _summary(run: Path, config: RunConfig, loop: Loop, seconds: float, kept: flo
         "readout_validation": {str(epoch): scores for epoch, scores in sorted(curve.items())},
         "best_readout_epoch": best,
         "seconds_this_session": round(seconds, 1),
-        "peak_memory_gib": round(peak_memory() / (1 << 30), 2),
-        "front_end_kept_gib": round(kept, 3),
+        "peak_memory_gib": round(peak_memory() / GIB, 2),
+        "peak_gpu_memory_gib": round(torch.cuda.max_memory_allocated() / GIB, 2) if torch.cuda.is_available() else None,
+        "memory": config.train.memory,
+        "front_end": {"kept": kept.where, "gib": round(kept.gib, 3)},
         "waited_share": round(loop.feed.waited / loop.trained, 4) if loop.trained else 0.0,
         "processes": ranks.size,
         "blocks_per_step": loop.step.n_blocks,
         "threads": torch.get_num_threads(),
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
         "device": ranks.device.type,
         "provenance": provenance(),
     }

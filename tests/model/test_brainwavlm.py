@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers.plain import plain_step
 from helpers.tiny import randomise_lora, save_tiny
 from peft import PeftModel
+from published_step import PublishedStep
 from safetensors.torch import load_file, save_file
 from transformers import WavLMModel
 
@@ -41,23 +41,31 @@ def model(config):
     return model
 
 
-@pytest.mark.parametrize(("start", "stop"), [(0, 10), (10, 14)])
-def test_the_step_is_plain_transformers_with_w_plus_ba(model, audio, start, stop):
+@pytest.mark.parametrize(
+    ("start", "stop", "recompute", "with_history"), [(0, 10, True, True), (10, 14, False, True), (2, 12, True, False)]
+)
+def test_the_step_is_the_published_one(model, audio, start, stop, recompute, with_history):
+    """Every shortcut together, in float64: the fold, the transform, the kept front end, groups, layers made again."""
     model = model.double()
+    model.encoder.recompute = recompute
     measured = torch.from_numpy(np.random.default_rng(1).standard_normal((stop - start, N_VOXELS)))
     story = Story(audio, N_TRS, model.config, for_training=True)
     story._audio = story._audio.double()
-    loss = training_loss("voxels", model(story, start, stop), measured)
+    if recompute:
+        story.keep_front_end(model.encoder)
+    loss = training_loss("voxels", model(story, start, stop, with_history=with_history), measured)
     loss.backward()
     wavlm = WavLMModel.from_pretrained(model.config.model, dtype=torch.float64).eval()
-    expected, gradients = plain_step(model, wavlm, audio, measured, start, stop, N_TRS)
-    assert abs(loss.item() - expected.item()) <= 1e-9 * abs(expected.item())
+    published = PublishedStep(model, wavlm, audio, N_TRS)
+    expected = published.loss(measured, start, stop, with_history=with_history)
+    expected.backward()
+    assert abs(loss.item() - expected.item()) <= 1e-12 * abs(expected.item())
     ours = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
-    assert ours.keys() == gradients.keys()
-    for name, gradient in gradients.items():
-        scale = gradient.abs().max()
+    assert ours.keys() == published.trained.keys()
+    for name, tensor in published.trained.items():
+        scale = tensor.grad.abs().max()
         assert scale > 0, name
-        assert (ours[name] - gradient).abs().max() <= 1e-9 * scale, name
+        assert (ours[name] - tensor.grad).abs().max() <= 1e-10 * scale, name
 
 
 def test_a_block_sees_its_true_history(model, audio):
@@ -88,37 +96,6 @@ def test_story_features_are_the_rows_of_the_full_filter(model, audio):
     full = Story(audio, N_TRS, training, for_training=False)
     assert np.allclose(model.encode_story(full).numpy(), features)
     assert not np.allclose(model.encode_story(truncated).numpy(), features, atol=1e-2)
-
-
-def test_keeping_the_front_end_changes_nothing(model, audio):
-    story = Story(audio, N_TRS, model.config, for_training=True)
-    before = model.encode_story(story)
-    story.keep_front_end(model.encoder)
-    torch.testing.assert_close(model.encode_story(story), before, rtol=1e-5, atol=1e-6)
-    assert sum(t.nbytes for t in story._front) == story.front_bytes(model.encoder)
-
-
-def test_a_fixed_embedding_gives_the_same_step(config, audio):
-    """Without regularisers hidden state 0 never changes, so it is kept instead of what it is made from."""
-    model = BrainWavLM(replace(config, regularisers=False, lora_dropout=0.0), N_VOXELS).double().train()
-    randomise_lora(model)
-    measured = torch.from_numpy(np.random.default_rng(1).standard_normal((10, N_VOXELS)))
-    assert model.encoder.fixed_embedding
-    assert not BrainWavLM(config, N_VOXELS).encoder.fixed_embedding
-    assert not BrainWavLM(replace(config, regularisers=False, tune="full"), N_VOXELS).encoder.fixed_embedding
-    results = []
-    for fixed in (False, True):
-        model.encoder.fixed_embedding = fixed
-        story = Story(audio, N_TRS, model.config, for_training=True)
-        story._audio = story._audio.double()
-        story.keep_front_end(model.encoder)
-        assert story._front[0].shape[-1] == (32 if fixed else 16)
-        model.zero_grad()
-        loss = training_loss("voxels", model(story, 0, 10), measured)
-        loss.backward()
-        results.append([loss, *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
-    for expected, found in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_windows_come_back_in_their_order(model, audio):

@@ -114,7 +114,7 @@ def test_windows_shorter_than_a_mask_do_not_fail(folder):
 def test_bfloat16_is_for_the_transformer_alone(folder, audio):
     encoder = Encoder.from_pretrained(folder, layer=3, lora=LoraSettings()).eval()
     exact = encoder(audio)
-    encoder.precision = "bf16"
+    encoder.use_precision("bf16")
     front = encoder.front_end(audio)
     rounded = encoder.transformer(front)
     assert front.dtype == rounded.dtype == torch.float32

@@ -65,7 +65,8 @@ def whole(tmp_path_factory, small_tree, tiny_wavlm, request):
 
 
 def test_a_run_leaves_everything_it_should(whole, config):
-    assert RunConfig.from_json(whole / "config.json") == config
+    kept = replace(config, train=replace(config.train, memory="keep"))  # what "auto" was settled to
+    assert RunConfig.from_json(whole / "config.json") == kept
     summary = json.loads((whole / "summary.json").read_text())
     assert summary["steps"] == 12
     assert summary["epochs"] == 2
@@ -115,6 +116,18 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(whole, config, tm
     assert_same_run(whole, tmp_path / "again")
     start_run(tmp_path / "other", replace(config, train=replace(config.train, seed=7)))
     assert losses(whole) != losses(tmp_path / "other")
+
+
+def test_front_end_on_disk_and_activations_computed_again_are_the_same_run(whole, config, tmp_path):
+    train = replace(config.train, cache_dir=str(tmp_path / "fronts"), memory="recompute")
+    summary = start_run(tmp_path / "run", replace(config, train=train))
+    assert_same_run(whole, tmp_path / "run")
+    assert summary["front_end"]["kept"] == "disk"
+    assert summary["memory"] == "recompute"
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "fronts").iterdir()}
+    assert len(files) == 3  # two training stories and one for validation
+    start_run(tmp_path / "again", replace(config, train=replace(train, epochs=1)))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "fronts").iterdir()} == files
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 6, 8, 11])

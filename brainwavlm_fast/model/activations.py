@@ -1,0 +1,94 @@
+"""How much memory a training step takes, and whether its activations should be kept or computed again.
+
+    step = gradients and Adam's two moments of everything trained
+         + windows in the step x (front end's output + hidden state 0)
+         + windows kept x activations kept for the gradient
+         + windows at once x the largest temporaries
+
+*Windows kept* is all of them, or one group when activations are computed again. *Windows at once* is a group, or all of
+them on a GPU that keeps them. What a window keeps is not a formula that must follow the code: a pass is watched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import Memory
+from ..memory import available_memory
+from .encoder import CPU_GROUP, GPU_GROUP, Encoder
+
+_SHARE = 0.8  # of what is free: the rest is for what is not counted, and for gaps between blocks of memory
+_TEMPORARIES = 3  # of the widest thing in a layer, while its gradient is formed
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Bytes that a training step takes, beside weights and data, by what is done with activations."""
+
+    keep: int
+    recompute: int
+
+    def choose(self, free: int) -> Memory:
+        """``keep`` if it fits four fifths of ``free`` bytes, else ``recompute``."""
+        return "keep" if self.keep <= _SHARE * free else "recompute"
+
+
+def step_memory(encoder: Encoder, trained: nn.Module, *, n_windows: int, n_samples: int) -> StepMemory:
+    """Estimate a step of ``n_windows`` windows of ``n_samples``; ``trained`` holds all trained weights."""
+    layer_norm = encoder.base.feature_projection.layer_norm.weight
+    itemsize, n_frames = layer_norm.itemsize, encoder.n_frames(n_samples)
+    config = encoder.base.config
+    state = 3 * sum(p.nbytes for p in trained.parameters() if p.requires_grad)
+    inputs = n_frames * (encoder.front_width + config.hidden_size) * itemsize
+    widest = max(config.intermediate_size, config.num_attention_heads * n_frames)
+    kept, temporary = kept_bytes(encoder, n_frames), _TEMPORARIES * n_frames * widest * itemsize
+    on_cpu = layer_norm.device.type == "cpu"
+    group = min(CPU_GROUP if on_cpu else GPU_GROUP, n_windows)
+    return StepMemory(
+        keep=state + n_windows * (inputs + kept) + (group if on_cpu else n_windows) * temporary,
+        recompute=state + n_windows * inputs + group * (kept + temporary),
+    )
+
+
+def kept_bytes(encoder: Encoder, n_frames: int) -> int:
+    """Bytes that each further window of ``n_frames`` frames keeps between the layers' forward and backward pass."""
+    devices = [layer_norm.device] if (layer_norm := _anchor(encoder)).device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        one, two = (_watch(encoder, n_windows, n_frames) for n_windows in (1, 2))
+    return two - one
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes free on a device."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return available_memory()
+
+
+def _watch(encoder: Encoder, n_windows: int, n_frames: int) -> int:
+    kept: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    anchor = _anchor(encoder)
+    front = anchor.new_zeros(n_windows, n_frames, encoder.front_width)
+    dropped, config = encoder.recompute, encoder.base.config
+    layerdrop, mask = config.layerdrop, config.apply_spec_augment
+    try:
+        encoder.recompute, config.layerdrop, config.apply_spec_augment = False, 0.0, False
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            output: Any = encoder.transformer(front)
+    finally:
+        encoder.recompute, config.layerdrop, config.apply_spec_augment = dropped, layerdrop, mask
+    del output
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _anchor(encoder: Encoder) -> Tensor:
+    return encoder.base.feature_projection.layer_norm.weight
