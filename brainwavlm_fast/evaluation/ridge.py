@@ -46,7 +46,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     delays : FIR delays in TRs: features are stacked at these, inside each run, as :func:`brainwavlm_fast.delay_stack`
         does, but the stack is not made (it is with ``fit_intercept`` or fewer rows than columns). None: as they are.
     n_targets_batch : targets of a piece of work; None: as many as 96 MiB of temporaries allow (4 GiB on a GPU). On the
-        host as many pieces run side by side as BLAS has threads; results do not depend on how many those are.
+        host as many pieces run side by side as BLAS has threads; results do not depend on how many those are (with
+        fewer targets than features they are factored in one piece: to rounding).
     device : where products with the targets are made, as torch names it. None: where ``y`` lies, the host unless it
         is a CUDA tensor. With ``"cuda"`` targets in host memory travel a batch at a time, so neither they nor the
         weights need fit the GPU. Decompositions are made on the host; results always are NumPy arrays.
