@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -46,8 +47,9 @@ def test_the_page_in_a_browser(run, tmp_path):
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     seen = tmp_path / "seen.html"
     seen.write_text(page.replace("</body>", f"{READER}</body>"), encoding="utf-8")
-    command = [str(CHROMIUM), *OPTIONS, f"--user-data-dir={tmp_path / 'profile'}", seen.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as profile:  # sockets want a short path
+        command = [str(CHROMIUM), *OPTIONS, f"--user-data-dir={profile}", seen.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "CONSOLE" not in done.stderr, done.stderr
     assert 'data-said="' in done.stdout, done.stderr[-2000:]
     said = done.stdout.split('data-said="')[1].split('"')[0].split("\n")

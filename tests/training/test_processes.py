@@ -20,7 +20,7 @@ from two_ranks import BLOCKS, evaluate, gradients
 
 from brainwavlm_fast.config import RunConfig, preset
 from brainwavlm_fast.distributed import ALONE
-from brainwavlm_fast.evaluation import significance
+from brainwavlm_fast.evaluation import ridge_factors, significance
 from brainwavlm_fast.evaluation.ridge_plan import RidgePlan
 from brainwavlm_fast.files import read_json
 from brainwavlm_fast.training import resume_run, start_run
@@ -152,7 +152,8 @@ def test_voxels_are_joined_from_their_ranks(job):
 
 def test_ridge_and_permutations_over_two_processes_are_one_processs(job, monkeypatch):
     """The same tiles of voxels, so equal to the last bit."""
-    monkeypatch.setattr(RidgePlan, "tile_width", RidgePlan.tile_width)  # evaluate() changes both
+    monkeypatch.setattr(RidgePlan, "tile_width", RidgePlan.tile_width)  # evaluate() changes all three
+    monkeypatch.setattr(ridge_factors, "_pays", ridge_factors._pays)
     monkeypatch.setattr(significance, "_VOXELS_AT_ONCE", 16)
     evaluate(job, "alone", ALONE)
     one, two = (read_json(job / "one" / name / "summary.json") for name in ("alone", "two"))

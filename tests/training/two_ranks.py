@@ -16,7 +16,7 @@ from brainwavlm_fast.config import RunConfig
 from brainwavlm_fast.data import Dataset
 from brainwavlm_fast.distributed import Ranks, opened_ranks
 from brainwavlm_fast.errors import BwlmError
-from brainwavlm_fast.evaluation import significance
+from brainwavlm_fast.evaluation import ridge_factors, significance
 from brainwavlm_fast.evaluation.encoding import RidgeSettings
 from brainwavlm_fast.evaluation.ridge_plan import RidgePlan
 from brainwavlm_fast.evaluation.run import evaluate_run
@@ -64,6 +64,7 @@ def gradients(config: RunConfig, blocks: list[tuple[str, int, int]], ranks: Rank
 
 def evaluate(folder: Path, out: str, ranks: Ranks) -> None:
     """Ridge of the run ``one``, and a permutation test, with tiles so narrow that there are several for each rank."""
+    ridge_factors._pays = lambda *sizes: False  # few targets would be one tile, for one rank
     RidgePlan.tile_width = lambda self: 8
     significance._VOXELS_AT_ONCE = 16
     evaluate_run(folder / "one", out=out, epochs=[2], ridge=RidgeSettings(chunk_length=4), ranks=ranks)
