@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from threadpoolctl import threadpool_limits
 from two_ranks import BLOCKS, evaluate, gradients
 
 from brainwavlm_fast.config import RunConfig, preset
@@ -155,7 +156,13 @@ def test_ridge_and_permutations_over_two_processes_are_one_processs(job, monkeyp
     monkeypatch.setattr(RidgePlan, "tile_width", RidgePlan.tile_width)  # evaluate() changes all three
     monkeypatch.setattr(ridge_factors, "_pays", ridge_factors._pays)
     monkeypatch.setattr(significance, "_VOXELS_AT_ONCE", 16)
-    evaluate(job, "alone", ALONE)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as torchrun gives each process
+    try:
+        with threadpool_limits(1):
+            evaluate(job, "alone", ALONE)
+    finally:
+        torch.set_num_threads(before)
     one, two = (read_json(job / "one" / name / "summary.json") for name in ("alone", "two"))
     assert one["encoding"] == two["encoding"]
     assert one["curve"] == two["curve"]
