@@ -244,13 +244,17 @@ def _mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
 
 @contextmanager
 def _stop_requested() -> Iterator[Callable[[], bool]]:
-    """Yields a question: has SIGINT or SIGTERM come? A second signal stops at once."""
+    """Yields a question: has SIGINT or SIGTERM come? A second Ctrl-C stops at once.
+
+    SIGTERM may come twice from one who ends a job (``torchrun`` does so), and must not keep the save from happening.
+    """
     seen: list[int] = []
     before: dict[int, Any] = {}
 
     def note(number: int, frame: Any) -> None:
         seen.append(number)
-        signal.signal(number, before[number])
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
 
     try:
         for asked in (signal.SIGINT, signal.SIGTERM):
