@@ -13,10 +13,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import check_delays
+from ..kernels import check_delays, delay_stack
 from .ridge_arrays import Arrays
 
 Rows = NDArray[np.intp]
+
+_LEAST_VARIANCE = 1e-12  # added to a feature's variance: a constant gives zeros, and any unit else the same z-scores
+
+
+def standardised(features: NDArray[Any]) -> NDArray[Any]:
+    """Features (n_rows, n_features), each z-scored over the rows given: what ridge starts from.
+
+    Unlike training's z-score, whose 1e-5 (the paper's) shrinks features of small spread.
+    """
+    return delay_stack(features, [0], zscore=True, eps=_LEAST_VARIANCE)
 
 
 class Design(Protocol):

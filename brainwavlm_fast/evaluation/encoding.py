@@ -20,7 +20,7 @@ from ..distributed import ALONE, Ranks
 from ..errors import ConfigError, DataError
 from ..kernels import delay_stack
 from ..progress import Advance, Progress
-from .designs import DelayedDesign
+from .designs import DelayedDesign, standardised
 from .ridge_alphas import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
 from .ridge_arrays import Arrays, arrays_on
 from .ridge_factors import plan_ridge
@@ -225,7 +225,7 @@ def normalised(features: NDArray[Any], history: int, *, story: str = "") -> NDAr
         )
     if not np.isfinite(features).all():
         raise DataError(f"features of story '{story}' hold NaN or infinity; compute them again.")
-    return delay_stack(features, [0], zscore=True)
+    return standardised(features)
 
 
 def _encode_tile(

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ..data import Dataset, Split
 from ..errors import ConfigError
 from ..files import provenance, write_json
-from ..kernels import correlation, delay_stack
+from ..kernels import correlation
 from ..progress import Progress
+from .designs import standardised
 from .layer_features import LayerFeatures, Source
 from .probe_targets import Target
 from .results import END_OF_GRID, SUMMARY, finished, write_arrays
@@ -204,7 +205,7 @@ def _summarise(target: Target, scores: dict[str, LayerScores], start: str, tuned
 
 def _rows(features: LayerFeatures, story: str, layer: int) -> NDArray[np.float32]:
     """A layer's features at a story's responses, z-scored over them: (n_trs, width)."""
-    return delay_stack(features.load(story, layer)[features.history :], [0], zscore=True)
+    return standardised(features.load(story, layer)[features.history :])
 
 
 def _normal(y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "cpu/simd.h"
 #include "cpu/stream.h"
@@ -68,36 +69,47 @@ BWLM_INLINE void column_moments(const T* x, int64_t stride, int64_t n, int64_t w
 }
 
 // Some columns of a run of x's gradient: each row collects from the rows of the stack that copied it, and
-// with kScored the sums of g and of g z over the run are taken on the way, z the z-scored x.
+// with kScored the sums of g and of g z over the run are taken on the way, z the z-scored x. Row by row: what
+// a row collects lies in a page a delay, and kFew rows at a time would be in kFew times as many.
 template <bool kScored, typename T>
 BWLM_INLINE void collect(const T* g, int64_t gs, const Delays& d, const Run& run, int64_t n_columns, T* gx,
                          int64_t gxs, const T* x, int64_t xs, int64_t width, const T* mean, const T* scale,
                          double* sum_g, double* sum_gz) {
-    walk<T>(run.last - run.first, width,
-            [&](auto lanes, int64_t first, int64_t rows, int64_t c) __attribute__((always_inline)) {
+    T few[kColumns] = {}, few_z[kColumns] = {};  // of the rows since the last that was added to the sums
+    std::vector<const T*> from(static_cast<size_t>(d.n_delays));
+    for (int64_t t = run.first; t < run.last; ++t, gx += gxs, x += kScored ? xs : 0) {
+        size_t n = 0;
+        for (int64_t k = 0; k < d.n_delays; ++k) {
+            const int64_t reader = t + d.delays[k];
+            if (reader >= run.start && reader < run.stop)
+                from[n++] = g + (reader - d.history) * gs + k * n_columns;
+        }
+        along<T>(width, [&](auto lanes, int64_t c) __attribute__((always_inline)) {
+            using V = decltype(lanes);
+            typename V::type total{};
+            for (size_t k = 0; k < n; ++k) {
+                fetch_ahead(from[k] + gs + c);
+                total += V::load(from[k] + c);
+            }
+            V::store(total, gx + c);
+            if constexpr (kScored) {
+                fetch_ahead(x + xs + c);
+                const typename V::type z = (V::load(x + c) - V::load(mean + c)) * V::load(scale + c);
+                V::store(V::load(few + c) + total, few + c);
+                V::store(V::load(few_z + c) + total * z, few_z + c);
+            }
+        });
+        if constexpr (kScored) {
+            if ((t - run.first) % kFew != kFew - 1 && t != run.last - 1) continue;
+            along<T>(width, [&](auto lanes, int64_t c) __attribute__((always_inline)) {
                 using V = decltype(lanes);
-                typename V::type few{}, few_z{};
-                for (int64_t t = first; t < first + rows; ++t) {
-                    typename V::type total{};
-                    for (int64_t k = 0; k < d.n_delays; ++k) {
-                        const int64_t reader = run.first + t + d.delays[k];
-                        if (reader < run.start || reader >= run.stop) continue;
-                        const T* from = g + (reader - d.history) * gs + k * n_columns + c;
-                        fetch_ahead(from + rows * gs);
-                        total += V::load(from);
-                    }
-                    V::store(total, gx + t * gxs + c);
-                    if constexpr (kScored) {
-                        fetch_ahead(x + (t + rows) * xs + c);
-                        few += total;
-                        few_z += total * ((V::load(x + t * xs + c) - V::load(mean + c)) * V::load(scale + c));
-                    }
-                }
-                if constexpr (kScored) {
-                    V::add(few, sum_g + c);
-                    V::add(few_z, sum_gz + c);
-                }
+                V::add(V::load(few + c), sum_g + c);
+                V::add(V::load(few_z + c), sum_gz + c);
+                V::store(typename V::type{}, few + c);
+                V::store(typename V::type{}, few_z + c);
             });
+        }
+    }
 }
 
 // Through the z-score, in place: gx = scale (g - mean(g) - z mean(g z)).

@@ -50,22 +50,32 @@ struct One {
 
 constexpr int64_t kFew = 8;  // rows summed in registers, in their own type, before they are added in double
 
+// Columns [0, width), a vector at a time: body(V, column) is called with the vector type.
+template <typename T, typename Body>
+BWLM_INLINE void along(int64_t width, Body&& body) {
+    const int64_t whole = width / Vec<T>::width * Vec<T>::width;
+    for (int64_t c = 0; c < whole; c += Vec<T>::width) body(Vec<T>{}, c);
+    for (int64_t c = whole; c < width; ++c) body(One<T>{}, c);
+}
+
 // A block of columns, walked as memory lies: kFew rows at a time, and along them a vector of columns at a
 // time. body(V, first row, rows, column) is called with the vector type; what it will read next is fetched
 // ahead by fetch_ahead(). Sums over rows that are held for each column stay in the nearest caches.
 template <typename T, typename Body>
 BWLM_INLINE void walk(int64_t n, int64_t width, Body&& body) {
-    const int64_t whole = width / Vec<T>::width * Vec<T>::width;
     for (int64_t t = 0; t < n; t += kFew) {
+        const auto step = [&](int64_t rows) __attribute__((always_inline)) {
+            along<T>(width,
+                     [&](auto lanes, int64_t c) __attribute__((always_inline)) { body(lanes, t, rows, c); });
+        };
         if (n - t >= kFew)
-            for (int64_t c = 0; c < whole; c += Vec<T>::width) body(Vec<T>{}, t, kFew, c);
+            step(kFew);
         else
-            for (int64_t c = 0; c < whole; c += Vec<T>::width) body(Vec<T>{}, t, n - t, c);
-        for (int64_t c = whole; c < width; ++c) body(One<T>{}, t, n - t < kFew ? n - t : kFew, c);
+            step(n - t);
     }
 }
 
-// The line that is kFew rows further on, into the second-level cache: rows lie pages apart, where the
+// The line that will be read a step further on, into the second-level cache: rows lie pages apart, where the
 // machine's own prefetch does not reach.
 BWLM_INLINE void fetch_ahead(const void* line) { __builtin_prefetch(line, 0, 2); }
 

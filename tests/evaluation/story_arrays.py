@@ -30,7 +30,7 @@ class Arrays:
 
 def plain_design(features: NDArray, n_trs: int) -> NDArray:
     """z-score over all rows, each delay a slice that reaches into the history: (n_trs, 4 * width)."""
-    z = (features - features.mean(axis=0)) / np.sqrt(features.var(axis=0) + 1e-5)
+    z = (features - features.mean(axis=0)) / features.std(axis=0)
     return np.concatenate([z[4 - d : 4 - d + n_trs] for d in DELAYS], axis=1)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from brainwavlm_fast import RidgeCV, delay_stack, reference
-from brainwavlm_fast.evaluation.designs import DelayedDesign, DenseDesign
+from brainwavlm_fast.evaluation.designs import DelayedDesign, DenseDesign, standardised
 from brainwavlm_fast.evaluation.ridge_arrays import HostArrays, TorchArrays
 from brainwavlm_fast.evaluation.splits import ChunkBootstrap
 
@@ -77,3 +77,18 @@ def test_dense_is_the_matrix():
     x = features()
     design = DenseDesign(x)
     assert np.array_equal(design.rows(np.array([3, 1])), x[[3, 1]])
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 2e-5), (np.float64, 1e-5)])
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e6])
+def test_z_scores_have_no_unit(unit, dtype, bound):
+    x = (features(337, dtype=np.float64) * unit + 3 * unit).astype(dtype)
+    wide = x.astype(np.float64)
+    expected = (wide - wide.mean(axis=0)) / wide.std(axis=0)
+    np.testing.assert_allclose(standardised(x), expected, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [0.0, 0.1, -1 / 3, 1e-20, 12345.678, 1e10])
+def test_a_constant_has_zeros_for_z_scores(value, dtype):
+    assert not standardised(np.full((337, 5), value, dtype=dtype)).any()
