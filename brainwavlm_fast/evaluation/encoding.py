@@ -22,9 +22,10 @@ from ..kernels import delay_stack
 from ..progress import Advance, Progress
 from .designs import DelayedDesign, standardised
 from .ridge_alphas import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
-from .ridge_arrays import Arrays, arrays_on
+from .ridge_arrays import arrays_on
 from .ridge_factors import plan_ridge
 from .ridge_plan import RidgePlan
+from .ridge_predictor import Predictor
 from .splits import ChunkBootstrap, resolve_splits
 from .splits import Split as RowSplit
 
@@ -157,12 +158,12 @@ def encode(
     grid = check_alphas(ridge.alphas)
     penalty_grid, splits = penalties(grid, ridge.penalty), bootstrap_rows(ridge, lengths)
     plan = plan_ridge(X, splits, penalty_grid, n_targets=responses.n_voxels, arrays=arrays)
-    placed = {
-        name: arrays.hold(delay_stack(normal[name], delays, history=history), X.dtype)
-        for name in (*split.validation, *split.test)
-    }
-
     n = responses.n_voxels
+    given = None if alphas is None else np.asarray(alphas, dtype=np.float64)
+    wanted = grid if given is None else given[np.isfinite(given) & (given > 0)]
+    held_out = [delay_stack(normal[name], delays, history=history) for name in (*split.validation, *split.test)]
+    predictor = plan.predictor(np.concatenate(held_out), penalties(wanted, ridge.penalty))
+
     out = Encoding(
         {name: np.full(n, np.nan) for name in split.validation},
         {name: np.full(n, np.nan) for name in split.test},
@@ -176,10 +177,8 @@ def encode(
     stretch -= stretch % width if stretch > width else 0  # the same tiles, however many processes there are
     own = ranks.stretch(n, multiple=width)
     with progress.task(label, own.stop - own.start) as advance:
-        if alphas is None:
-            plan.decompose(penalty_grid, splits=range(plan.n_splits))
-        else:
-            plan.decompose()
+        if given is None:
+            plan.decompose(penalty_grid, splits=range(plan.n_splits), whole=False)
         for first in range(own.start, own.stop, stretch):
             here = slice(first, min(first + stretch, own.stop))
             measured = _read(responses, here, n_rows)
@@ -187,9 +186,9 @@ def encode(
             for start in range(here.start, here.stop, width):
                 tile = slice(start, min(start + width, here.stop))
                 part = {name: Y[:, tile.start - first : tile.stop - first] for name, Y in measured.items()}
-                given = None if alphas is None else np.asarray(alphas, dtype=np.float64)[tile]
+                own_alphas = None if given is None else given[tile]
                 jobs.append(
-                    partial(_encode_tile, plan, placed, part, split, tile, given, grid, ridge.penalty, arrays, out)
+                    partial(_encode_tile, plan, predictor, part, split, tile, own_alphas, grid, ridge.penalty, out)
                 )
                 widths.append(tile.stop - tile.start)
             plan.each(jobs, done=partial(_advance, advance, widths))
@@ -230,14 +229,13 @@ def normalised(features: NDArray[Any], history: int, *, story: str = "") -> NDAr
 
 def _encode_tile(
     plan: RidgePlan,
-    placed: Mapping[str, Any],
+    predictor: Predictor,
     measured: Mapping[str, NDArray[Any]],
     split: Split,
     tile: slice,
     given: NDArray[np.float64] | None,
     grid: NDArray[np.float64],
     convention: str,
-    arrays: Arrays,
     out: Encoding,
 ) -> None:
     usable = np.ones(tile.stop - tile.start, dtype=bool)
@@ -255,14 +253,15 @@ def _encode_tile(
         out.cv_scores[voxels] = scores.max(axis=0)
     else:
         chosen = check_target_alphas(given, ~usable)
-    coef, _ = plan.weights(prepared, penalties(chosen, convention))
     out.alphas[voxels], out.excluded[voxels] = chosen, False
-    for scores_of in (out.validation, out.test):
-        for name, r in scores_of.items():
-            predicted = placed[name] @ coef
-            r[voxels] = arrays.correlation(predicted, arrays.hold(measured[name][:, usable], plan.dtype))
-            if out.predictions is not None and name in out.predictions:
-                out.predictions[name][:, voxels] = arrays.to_host(predicted)
+    predicted = predictor(prepared.cross(), penalties(chosen, convention))
+    first = 0
+    for name, r in (*out.validation.items(), *out.test.items()):
+        here = predicted[first : first + len(measured[name])]
+        first += len(here)
+        r[voxels] = plan.arrays.correlation(here, plan.arrays.hold(measured[name][:, usable], plan.dtype))
+        if out.predictions is not None and name in out.predictions:
+            out.predictions[name][:, voxels] = plan.arrays.to_host(here)
 
 
 def _zscore(Y: NDArray[Any]) -> NDArray[Any]:

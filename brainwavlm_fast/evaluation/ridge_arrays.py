@@ -58,7 +58,7 @@ class Arrays(Protocol):
 class HostArrays:
     """NumPy, whose BLAS was the fastest on the CPUs tried."""
 
-    tile_bytes = 96 << 20  # a thread
+    tile_bytes = 192 << 20  # a thread
 
     def each(self, jobs: Sequence[Callable[[], Result]], done: Callable[[int], object]) -> list[Result]:
         return side_by_side(jobs, done=done)

@@ -60,7 +60,9 @@ class FactorPlan(RidgePlan):
             vector /= largest
         return penalty > _RESOLVED * np.finfo(self.dtype).eps * largest
 
-    def decompose(self, penalties: NDArray[np.float64] | None = None, *, splits: Sequence[int] = ()) -> None:
+    def decompose(
+        self, penalties: NDArray[np.float64] | None = None, *, splits: Sequence[int] = (), whole: bool = True
+    ) -> None:
         """Nothing is worth keeping."""
 
     def each(
@@ -81,7 +83,7 @@ class FactorPlan(RidgePlan):
             basis = self._design.rows(rows.held) - rows.mean.astype(self.dtype)
             for scores, penalty in zip(total, penalties, strict=True):
                 predicted = basis @ self._solve(gram, penalty, cross)
-                scores += score_targets(held, predicted, self._scoring, self._arrays)
+                scores += score_targets(held, predicted, self._scoring, self.arrays)
         return total
 
     def weights(self, prepared: Prepared, penalties: NDArray[np.float64]) -> tuple[Any, Floats]:
@@ -92,7 +94,7 @@ class FactorPlan(RidgePlan):
         return self._finished(coef, prepared)
 
     def _solve(self, gram: NDArray[np.float64], penalty: float, cross: NDArray[Any]) -> NDArray[Any]:
-        penalised = np.array(gram, dtype=self.dtype, order="F")
+        penalised = np.array(gram.T, dtype=self.dtype, order="F")
         penalised.flat[:: len(gram) + 1] += self.dtype.type(penalty)
         factor = cho_factor(penalised, lower=True, overwrite_a=True, check_finite=False)
         solved: NDArray[Any] = cho_solve(factor, cross, check_finite=False)

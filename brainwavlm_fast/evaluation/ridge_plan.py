@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .designs import DenseDesign, Design
 from .ridge_arrays import Arrays, HostArrays, score_targets
 from .ridge_folds import MAX_GROUPED, Eigen, Fold, SplitRows, decompose, make_fold, row_groups, split_rows
+from .ridge_predictor import Predictor
 from .ridge_sweep import RidgeSweep
 from .side_by_side import side_by_side
 from .splits import Split
@@ -77,7 +78,7 @@ class RidgePlan:
         scoring : ``"correlation"`` or ``"r2"``.
         arrays : where targets lie; None: on the host.
         """
-        self._arrays: Arrays = arrays or HostArrays()
+        self.arrays: Arrays = arrays or HostArrays()
         self._offset: Floats | None = None
         self._rotation: Floats | None = None
         n_rows, n_columns = design.shape
@@ -91,7 +92,7 @@ class RidgePlan:
                 self._rotation, X = basis.astype(X.dtype), np.ascontiguousarray(triangle.T, dtype=X.dtype)
             design = DenseDesign(X)
         self._design = design
-        design.place(self._arrays)
+        design.place(self.arrays)
         self._splits = list(splits)
         self._fit_intercept, self._scoring, self._n_targets = fit_intercept, scoring, n_targets
         self._groups = row_groups(n_rows, self._splits)
@@ -101,7 +102,7 @@ class RidgePlan:
 
     def prepare(self, Y: Any) -> Prepared:
         """Take targets (n_rows, n_targets), from wherever they are, for :meth:`score` and :meth:`weights`."""
-        targets, mean = self._centred(self._arrays.hold(Y, self._design.dtype))
+        targets, mean = self._centred(self.arrays.hold(Y, self._design.dtype))
         if len(self._groups) == 1:
             return Prepared(targets, mean, {0: self._design.cross(None, targets)})
         crosses = {b: self._design.cross(rows, targets[rows]) for b, rows in self._groups.items()}
@@ -124,7 +125,7 @@ class RidgePlan:
         :meth:`forget`.
         """
         wanted = splits if splits is not None else range(self.n_splits)
-        self.decompose(penalties, splits=wanted)
+        self.decompose(penalties, splits=wanted, whole=False)
         total = np.zeros((len(penalties), prepared.targets.shape[1]))
         for k in wanted:
             total += self._score_fold(k, self._folds[k], prepared, penalties)
@@ -134,17 +135,19 @@ class RidgePlan:
         self, jobs: Sequence[Callable[[], Result]], *, done: Callable[[int], object] = lambda number: None
     ) -> list[Result]:
         """Results of pieces of work, each on targets of its own: side by side on the host, in turn on a GPU."""
-        return self._arrays.each(jobs, done)
+        return self.arrays.each(jobs, done)
 
-    def decompose(self, penalties: NDArray[np.float64] | None = None, *, splits: Sequence[int] = ()) -> None:
-        """Decompose all rows, and splits for a grid of penalties, side by side: what is not there yet.
+    def decompose(
+        self, penalties: NDArray[np.float64] | None = None, *, splits: Sequence[int] = (), whole: bool = True
+    ) -> None:
+        """Decompose all rows if ``whole``, and splits for a grid of penalties, side by side: what is not there yet.
 
         The other methods see to it themselves; it must be done before they are called from several threads.
         """
         grid = np.empty(0) if penalties is None else penalties
         wanted = [k for k in splits if k not in self._folds or self._wants_sweep(self._folds[k], grid)]
         jobs: list[Callable[[], None]] = [partial(self._decompose_split, k, grid) for k in wanted]
-        if self._whole is None:
+        if whole and self._whole is None:
             jobs.append(self._decompose_rows)
         if jobs:
             side_by_side(jobs)
@@ -152,14 +155,14 @@ class RidgePlan:
             self._warn_if_small(float(np.min(grid)), self._folds[k].eigen)
 
     def _decompose_rows(self) -> None:
-        self._whole = decompose(self._gram, self._arrays, self.dtype)
+        self._whole = decompose(self._gram, self.arrays, self.dtype)
 
     def _decompose_split(self, number: int, penalties: NDArray[np.float64]) -> None:
         if number not in self._folds:
-            self._folds[number] = make_fold(self._design, *self._split_rows(number), self._arrays)
+            self._folds[number] = make_fold(self._design, *self._split_rows(number), self.arrays)
         fold = self._folds[number]
         if self._wants_sweep(fold, penalties):
-            fold.sweep = RidgeSweep.prepare(fold.eigen.values, fold.held_basis, penalties, self._arrays, self.dtype)
+            fold.sweep = RidgeSweep.prepare(fold.eigen.values, fold.held_basis, penalties, self.arrays, self.dtype)
 
     def gcv(self, prepared: Prepared, penalties: NDArray[np.float64]) -> Scores:
         """Generalised cross-validation on all rows, as an R2: 1 - GCV error / variance, (n_penalties, n_targets).
@@ -167,7 +170,7 @@ class RidgePlan:
         The error is n |y - Hy|^2 / trace(I - H)^2, H = X (X'X + penalty I)^-1 X' (Golub, Heath & Wahba 1979): the
         decomposition that the weights need anyway gives it, without a split.
         """
-        eigen, arrays = self._all_rows(), self._arrays
+        eigen, arrays = self._all_rows(), self.arrays
         self._warn_if_small(float(np.min(penalties)), eigen)
         explained = arrays.to_host(eigen.vectors.T @ prepared.cross()).astype(np.float64) ** 2
         d = 1.0 / (eigen.values + penalties[:, None])
@@ -185,16 +188,24 @@ class RidgePlan:
     def weights(self, prepared: Prepared, penalties: NDArray[np.float64]) -> tuple[Any, Floats]:
         """Weights on all rows with one penalty a target, (n_features, n_targets) where the targets lie, and
         intercepts (n_targets,)."""
-        arrays, dtype = self._arrays, self._design.dtype
+        arrays, dtype = self.arrays, self._design.dtype
         eigen = self._all_rows()
         self._warn_if_small(float(np.min(penalties)), eigen)
         projected = eigen.vectors.T @ prepared.cross()
         projected /= arrays.hold(eigen.values[:, None] + penalties, dtype)
         return self._finished(eigen.vectors @ projected, prepared)
 
+    def predictor(self, rows: NDArray[Any], penalties: NDArray[np.float64]) -> Predictor:
+        """What predicts new rows (n_new, n_features) at these penalties, for a plan without intercept."""
+        if self._fit_intercept:
+            raise ValueError("a predictor knows no intercept: predict with weights().")
+        if self._rotation is not None:
+            rows = rows.astype(np.float64) @ self._rotation
+        return Predictor(self._gram, rows, penalties, dtype=self.dtype, arrays=self.arrays)
+
     def _finished(self, coef: Any, prepared: Prepared) -> tuple[Any, Floats]:
         """Weights of the design as weights of the features, and intercepts."""
-        arrays, dtype = self._arrays, self.dtype
+        arrays, dtype = self.arrays, self.dtype
         if self._rotation is not None:
             coef = arrays.hold(self._rotation, dtype) @ coef
         intercept = np.zeros(coef.shape[1], dtype=dtype)
@@ -207,7 +218,7 @@ class RidgePlan:
 
     def _split_targets(self, number: int, rows: SplitRows, prepared: Prepared) -> tuple[Any, Any]:
         """A split's training cross products with the targets, and the targets of its held-out rows."""
-        arrays, dtype = self._arrays, self.dtype
+        arrays, dtype = self.arrays, self.dtype
         left_out = prepared.targets[rows.left_out]
         if self.n_splits <= MAX_GROUPED:
             cross = prepared.cross(number)
@@ -221,7 +232,7 @@ class RidgePlan:
         return cross, held
 
     def _score_fold(self, number: int, fold: Fold, prepared: Prepared, penalties: NDArray[np.float64]) -> Scores:
-        arrays, dtype = self._arrays, self._design.dtype
+        arrays, dtype = self.arrays, self._design.dtype
         cross, held = self._split_targets(number, fold.rows, prepared)
         b = fold.eigen.vectors.T @ cross
         if not self._sweep_pays(fold, len(penalties)):
@@ -242,7 +253,7 @@ class RidgePlan:
 
     def _score_predictions(self, fold: Fold, held: Any, b: Any, penalties: NDArray[np.float64]) -> Scores:
         """Predictions for each penalty in turn: less work where few rows are held out."""
-        arrays, dtype = self._arrays, self._design.dtype
+        arrays, dtype = self.arrays, self._design.dtype
         basis = arrays.hold(fold.held_basis + fold.held_mean, dtype)
         shrink = arrays.hold(1.0 / (fold.eigen.values + penalties[:, None]), dtype)
         return np.stack([score_targets(held, basis @ (d[:, None] * b), self._scoring, arrays) for d in shrink])
@@ -267,14 +278,14 @@ class RidgePlan:
         if not self._fit_intercept:
             return Y, np.zeros(Y.shape[1], dtype=dtype)
         # a constant's mean may round: without this it would keep a spread of one unit in the last place
-        mean, _, constant = self._arrays.spread(Y)
-        mean = np.where(constant, self._arrays.to_host(Y[0]), mean).astype(dtype)
-        return Y - self._arrays.hold(mean, dtype), mean
+        mean, _, constant = self.arrays.spread(Y)
+        mean = np.where(constant, self.arrays.to_host(Y[0]), mean).astype(dtype)
+        return Y - self.arrays.hold(mean, dtype), mean
 
     def tile_width(self) -> int:
         """Targets of a piece of work, so that its temporaries take about as much memory as :class:`Arrays` allows."""
         n_rows, n_columns = self._design.shape
-        return max(1, self._arrays.tile_bytes // ((2 * n_rows + 14 * n_columns) * self.dtype.itemsize))
+        return max(1, self.arrays.tile_bytes // ((2 * n_rows + 14 * n_columns) * self.dtype.itemsize))
 
     def _warn_if_small(self, penalty: float, eigen: Eigen) -> None:
         # products are in the data's precision: a penalty under their rounding error of the largest eigenvalue is noise

@@ -26,6 +26,7 @@ from .ridge_arrays import Arrays
 
 _CLOSE = {4: 3e-3, 8: 1e-5}  # relative distance of close eigenvalues, by the size of the type: its square is the error
 _SPARSE = 64  # close pairs a row above which a dense product is faster
+_ROWS = 64  # at a time, of a sweep's preparation
 _CANCELLED = 1e-4  # of the variance's own terms: what is left below it is not to be trusted
 
 
@@ -69,12 +70,16 @@ class RidgeSweep:
         weight = np.diag(gram) * eigenvalues * shrink**2
         total = weight.sum(axis=1)
         shift = np.where(total > 0, (weight * shrink).sum(axis=1) / np.where(total > 0, total, 1.0), shrink[:, 0])
-        gap = eigenvalues - eigenvalues[:, None]  # [k, l] = lambda_l - lambda_k
-        larger = np.maximum(eigenvalues, eigenvalues[:, None]) + penalties.min()
-        near = np.abs(gap) <= _CLOSE[np.dtype(dtype).itemsize] * larger
-        divided = np.divide(gram, gap, out=np.zeros_like(gram), where=~near)
-        kept = np.where(near, gram, 0.0).astype(dtype)
-        many = np.count_nonzero(near) > _SPARSE * len(gap)
+        divided, kept, n_near = np.zeros(gram.shape, dtype), np.zeros(gram.shape, dtype), 0
+        for first in range(0, len(gram), _ROWS):  # what is between stays in cache
+            some, values = gram[first : first + _ROWS], eigenvalues[first : first + _ROWS, None]
+            gap = eigenvalues - values  # [k, l] = lambda_l - lambda_k
+            larger = np.maximum(eigenvalues, values) + penalties.min()
+            near = np.abs(gap) <= _CLOSE[np.dtype(dtype).itemsize] * larger
+            np.divide(some, gap, out=divided[first : first + _ROWS], where=~near, casting="same_kind")
+            np.copyto(kept[first : first + _ROWS], some, where=near, casting="same_kind")
+            n_near += int(np.count_nonzero(near))
+        many = n_near > _SPARSE * len(gram)
         return cls(
             penalties.copy(),
             shrink,
