@@ -18,13 +18,10 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .products import product
+
 _ADAPTER = "default"
 _PITCH = 8  # elements: CUDA's memory-efficient kernel copies a mask whose rows start elsewhere
-
-
-def product(linear: Any, x: Tensor, dtype: torch.dtype) -> Tensor:
-    """``x W^T + b`` computed, and returned, in ``dtype``; (..., n_inputs) -> (..., n_outputs)."""
-    return F.linear(x.to(dtype), linear.weight.to(dtype), linear.bias.to(dtype))
 
 
 def project(projection: Any, hidden: Tensor, rounded: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from ..errors import ConfigError
 from .attention import position_bias
 from .layers import layer_forward, layer_forward_one, place, skip_layer
 from .pretrained import load_wavlm
+from .products import product
 from .weights import load_tensors, take_tensors
 
 ADAPTER = "adapter"
@@ -273,7 +274,7 @@ class Encoder(nn.Module):
         base = self.base
         projection, encoder = base.feature_projection, base.encoder
         with nullcontext() if self.tune == "full" else torch.no_grad():
-            hidden = projection.dropout(projection.projection(front))
+            hidden = projection.dropout(product(projection.projection, front, front.dtype))
             # transformers refuses a mask longer than the window, which the short windows at a story's start can be.
             if self.training and hidden.shape[1] >= base.config.mask_time_length:
                 hidden = base._mask_hidden_states(hidden)

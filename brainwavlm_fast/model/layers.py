@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .attention import attend, attend_one, product
+from .attention import attend, attend_one
+from .products import product
 
 
 def layer_forward(layer: Any, hidden: Tensor, bias: Tensor, dtype: torch.dtype, *, stable: bool) -> Tensor:

@@ -1,0 +1,80 @@
+"""Products of frozen weights: oneDNN gives the numbers of torch's own, both ways and in every layout, and is used."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from brainwavlm_fast.model import products
+
+LAYOUTS = {
+    "rows": lambda: torch.randn(300, 96),
+    "windows": lambda: torch.randn(3, 100, 96),
+    "transposed": lambda: torch.randn(96, 300).T,
+    "every other": lambda: torch.randn(600, 96)[::2],
+    "one window": lambda: torch.randn(1, 1, 5000, 96),
+}
+
+
+def frozen(n_inputs: int = 96, n_outputs: int = 130) -> nn.Linear:
+    return nn.Linear(n_inputs, n_outputs).requires_grad_(False)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
+    """Shapes that oneDNN was given."""
+    if not products._ONE_DNN:
+        pytest.skip("this torch has no oneDNN operator: MKL makes all products")
+    seen, linear = [], products._linear
+
+    def watched(x, weight, bias):
+        seen.append(x.shape)
+        return linear(x, weight, bias)
+
+    monkeypatch.setattr(products, "_linear", watched)
+    return seen
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_dnn_s_numbers_are_those_of_float64(layout, calls):
+    torch.manual_seed(0)
+    linear, x = frozen(), LAYOUTS[layout]().requires_grad_()
+    out = products.product(linear, x, torch.float32)
+    wanted = F.linear(x.double(), linear.weight.double(), linear.bias.double())
+    assert out.shape == wanted.shape
+    assert out.dtype == torch.float32
+    torch.testing.assert_close(out.double(), wanted, rtol=0, atol=3e-6)
+    weights = torch.randn_like(out)
+    (grad,) = torch.autograd.grad(out, x, weights)
+    torch.testing.assert_close(grad.double(), weights.double() @ linear.weight.double(), rtol=0, atol=5e-6)
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("case", ["few", "float64", "bfloat16", "trained"])
+def test_elsewhere_the_product_is_torch_s_own(case, calls):
+    linear, x = frozen(), torch.randn(4 if case == "few" else 300, 96)
+    dtype = {"float64": torch.float64, "bfloat16": torch.bfloat16}.get(case, torch.float32)
+    if case == "trained":
+        linear.requires_grad_(True)
+    out = products.product(linear, x, dtype)
+    assert torch.equal(out, F.linear(x.to(dtype), linear.weight.to(dtype), linear.bias.to(dtype)))
+    assert out.dtype == dtype
+    assert not calls
+    if case == "trained":
+        out.sum().backward()
+        assert linear.weight.grad is not None
+
+
+def test_a_torch_without_the_operator_uses_its_own(monkeypatch):
+    def missing(*_):
+        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
+
+    monkeypatch.setattr(products, "_linear", missing)
+    assert not products._is_there()
+
+
+def test_the_same_product_twice_is_the_same_to_the_last_bit():
+    linear, x = frozen(256, 256), torch.randn(400, 256)
+    assert torch.equal(products.product(linear, x, torch.float32), products.product(linear, x, torch.float32))
