@@ -1,7 +1,8 @@
 """Ridge for few targets: a Cholesky factorisation a penalty, which is far less work than eigenvectors.
 
-Eigenvectors serve any number of penalties and targets, but cost some thirty times a factorisation in single precision
-(2,000 to 3,000 columns, one core). With fewer targets than columns that is nearly all there is to pay.
+Eigenvectors serve any number of penalties and targets, but cost some forty times a factorisation in single precision
+(2,000 to 3,000 columns, one core). With fewer targets than columns that is nearly all there is to pay. A penalty that
+single precision does not resolve beside the largest eigenvalue is factored in double, at twice the cost.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .ridge_plan import Floats, Prepared, Result, RidgePlan, Scores
 from .splits import Split
 
 _RESOLVED = 1e3  # a penalty is resolved beside an eigenvalue that is smaller than it / (this x the type's epsilon)
+_USABLE = 10  # the same, for the targets' products (RidgePlan warns)
 _POWERS = 20
 
 
@@ -49,16 +51,14 @@ def plan_ridge(
 class FactorPlan(RidgePlan):
     """A :class:`RidgePlan` without eigenvectors, on the host: targets are one piece of work, on all threads."""
 
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._largest = _largest_eigenvalue(self._gram)
+
     def resolves(self, penalty: float) -> bool:
-        """Is the penalty large enough beside the largest eigenvalue for factors in the data's precision?"""
-        vector, largest = np.random.default_rng(0).standard_normal(len(self._gram)), 0.0
-        for _ in range(_POWERS):  # power iteration: a few per cent below the largest eigenvalue at worst
-            vector = self._gram @ vector
-            largest = float(np.linalg.norm(vector))
-            if largest == 0:
-                return True
-            vector /= largest
-        return penalty > _RESOLVED * np.finfo(self.dtype).eps * largest
+        """Is the penalty large enough beside the largest eigenvalue for factors, in double precision if need be?"""
+        exact, data = np.finfo(np.float64).eps, np.finfo(self.dtype).eps
+        return penalty > max(_RESOLVED * exact, _USABLE * data) * self._largest
 
     def decompose(
         self, penalties: NDArray[np.float64] | None = None, *, splits: Sequence[int] = (), whole: bool = True
@@ -94,14 +94,27 @@ class FactorPlan(RidgePlan):
         return self._finished(coef, prepared)
 
     def _solve(self, gram: NDArray[np.float64], penalty: float, cross: NDArray[Any]) -> NDArray[Any]:
-        penalised = np.array(gram.T, dtype=self.dtype, order="F")
-        penalised.flat[:: len(gram) + 1] += self.dtype.type(penalty)
+        dtype = self.dtype if penalty > _RESOLVED * np.finfo(self.dtype).eps * self._largest else np.dtype(np.float64)
+        penalised = np.array(gram.T, dtype=dtype, order="F")
+        penalised.flat[:: len(gram) + 1] += dtype.type(penalty)
         factor = cho_factor(penalised, lower=True, overwrite_a=True, check_finite=False)
-        solved: NDArray[Any] = cho_solve(factor, cross, check_finite=False)
-        return solved
+        solved: NDArray[Any] = cho_solve(factor, cross.astype(dtype, copy=False), check_finite=False)
+        return solved.astype(self.dtype, copy=False)
+
+
+def _largest_eigenvalue(gram: NDArray[np.float64]) -> float:
+    """A few per cent below the largest eigenvalue at worst, by power iteration."""
+    vector, largest = np.random.default_rng(0).standard_normal(len(gram)), 0.0
+    for _ in range(_POWERS):
+        vector = gram @ vector
+        largest = float(np.linalg.norm(vector))
+        if largest == 0:
+            break
+        vector /= largest
+    return largest
 
 
 def _pays(n_columns: int, n_targets: int, n_penalties: int) -> bool:
     """Less time than eigenvectors and a product each way, in operations of a matrix product (measured on one core)."""
     factors = n_penalties * 1.3 * (n_columns / 3 + 2 * n_targets)
-    return factors < 28 * n_columns + 6 * n_targets
+    return factors < 16 * n_columns + 6 * n_targets

@@ -47,6 +47,22 @@ def test_factors_give_what_eigenvectors_give(kind, fit_intercept, scoring, dtype
             np.testing.assert_allclose(a, b, rtol=0, atol=1e3 * tolerance * max(np.abs(b).max(), 1e-3))
 
 
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_a_penalty_that_single_precision_does_not_resolve_is_factored_in_double(fit_intercept):
+    X, Y, splits = problem("power law", np.float32)
+    exact = problem("power law", np.float64)[:2]
+    settings = {"n_targets": Y.shape[1], "fit_intercept": fit_intercept}
+    plan, eigen = FactorPlan(DenseDesign(X), splits, **settings), RidgePlan(DenseDesign(exact[0]), splits, **settings)
+    largest = float(np.linalg.eigvalsh(plan._gram)[-1])
+    assert plan._largest == pytest.approx(largest, rel=0.05)
+    small = np.array([3e-5, 3e-6]) * largest  # of which single precision keeps three digits, and two
+    assert plan.resolves(small.min())
+    assert not plan.resolves(3e-7 * largest)
+    found = plan.score(plan.prepare(Y), small)
+    wanted = eigen.score(eigen.prepare(exact[1]), small)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
 def test_a_row_that_trains_twice_is_refused():
     X, Y, splits = problem("power law", np.float64)
     train, held = splits[0]
