@@ -5,7 +5,8 @@ from __future__ import annotations
 from .activations import free_memory, step_memory
 from .brainwavlm import BrainWavLM
 from .cache import Kept, front_bytes, keep_front_ends
-from .encoder import Encoder, LoraSettings
+from .encoder import Encoder
+from .lora import LoraSettings
 from .pretrained import load_wavlm, save_wavlm
 from .readout import Readout
 from .story import Story

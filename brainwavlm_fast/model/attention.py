@@ -14,13 +14,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .lora import adapted, dropped, low_rank
 from .products import product
 
-_ADAPTER = "default"
 _PITCH = 8  # elements: CUDA's memory-efficient kernel copies a mask whose rows start elsewhere
 
 
@@ -30,10 +29,10 @@ def project(projection: Any, hidden: Tensor, rounded: Tensor) -> Tensor:
     ``rounded`` is ``hidden`` in the type of the base product and of the result.
     """
     base = getattr(projection, "base_layer", projection)
-    if not _adapted(projection):
+    if not adapted(projection):
         return product(base, rounded, rounded.dtype)
-    down, up, scale = _low_rank(projection)
-    low = F.linear(_dropped(projection, hidden), down)
+    down, up, scale = low_rank(projection)
+    low = F.linear(dropped(projection, hidden), down)
     if rounded.dtype == hidden.dtype:
         return product(base, hidden, hidden.dtype) + F.linear(low, up * scale)
     return _RoundedOnce.apply(rounded, low, up * scale, base.weight.detach(), base.bias.detach())
@@ -164,30 +163,16 @@ class _GatedBias(torch.autograd.Function):
         return for_gate, for_bias, None
 
 
-def _adapted(projection: Any) -> bool:
-    return isinstance(projection, LoraLinear) and not projection.merged and not projection.disable_adapters
-
-
-def _low_rank(projection: Any) -> tuple[Tensor, Tensor, float]:
-    """A (rank, width), B (width, rank), and the scale of B A."""
-    down, up = projection.lora_A[_ADAPTER].weight, projection.lora_B[_ADAPTER].weight
-    return down, up, projection.scaling[_ADAPTER]
-
-
-def _dropped(projection: Any, hidden: Tensor) -> Tensor:
-    return projection.lora_dropout[_ADAPTER](hidden)
-
-
 def _ask(projection: Any, hidden: Tensor, q: Tensor) -> Tensor:
     """``q . k_j`` for every frame j, without k: q (n_windows, n_heads, size) -> (n_windows, n_heads, n_frames)."""
     base = getattr(projection, "base_layer", projection)
     heads, size = q.shape[1:]
     scores = torch.einsum("bhd,hdw->bhw", q, base.weight.to(q.dtype).view(heads, size, -1)) @ hidden.transpose(1, 2)
     scores = scores + (q * base.bias.to(q.dtype).view(heads, size)).sum(-1, keepdim=True)
-    if _adapted(projection):
-        down, up, scale = _low_rank(projection)
+    if adapted(projection):
+        down, up, scale = low_rank(projection)
         asked = torch.einsum("bhd,hdr->bhr", q, (up * scale).view(heads, size, -1))
-        scores = scores + asked @ F.linear(_dropped(projection, hidden), down).transpose(1, 2)
+        scores = scores + asked @ F.linear(dropped(projection, hidden), down).transpose(1, 2)
     return scores
 
 
@@ -199,8 +184,8 @@ def _gather(projection: Any, hidden: Tensor, shares: Tensor) -> Tensor:
     mixed = torch.einsum("bhw,hdw->bhd", shares @ hidden, weight)
     # Dropped shares do not sum to one.
     mixed = mixed + shares.sum(-1, keepdim=True) * base.bias.to(hidden.dtype).view(heads, -1)
-    if _adapted(projection):
-        down, up, scale = _low_rank(projection)
-        low = shares @ F.linear(_dropped(projection, hidden), down)
+    if adapted(projection):
+        down, up, scale = low_rank(projection)
+        low = shares @ F.linear(dropped(projection, hidden), down)
         mixed = mixed + torch.einsum("bhr,hdr->bhd", low, (up * scale).view(heads, mixed.shape[-1], -1))
     return mixed

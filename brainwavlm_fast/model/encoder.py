@@ -8,10 +8,8 @@ layer is computed for the frame that is read alone.
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from ..distributed import ALONE, Ranks
 from ..errors import ConfigError
 from .attention import position_bias
 from .layers import layer_forward, layer_forward_one, place, skip_layer
+from .lora import LoraSettings, with_lora
 from .pretrained import load_wavlm
 from .products import product
 from .weights import load_tensors, take_tensors
@@ -33,15 +32,6 @@ FULL = "encoder.safetensors"
 CPU_GROUP = 8  # windows whose activations a CPU's cache holds
 GPU_GROUP = 16  # windows computed again together: some 1.2 GB at Base's size in float32
 _FRONT_GROUP = 32  # windows through the convolutions together on a GPU: some 2.5 GB at Base's size
-
-
-@dataclass(frozen=True)
-class LoraSettings:
-    """PEFT's LoRA on q, k and v. The scale of the update is ``alpha / rank``."""
-
-    rank: int = 4
-    alpha: float = 4.0
-    dropout: float = 0.1
 
 
 class Encoder(nn.Module):
@@ -79,7 +69,7 @@ class Encoder(nn.Module):
         self.layer = layer
         self.token: Token = token
         self.tune: Tune = tune
-        self.wavlm: Any = wavlm if lora is None else _with_lora(wavlm, layer, lora)
+        self.wavlm: Any = wavlm if lora is None else with_lora(wavlm, layer, lora)
 
     @classmethod
     def from_pretrained(
@@ -282,22 +272,6 @@ class Encoder(nn.Module):
             if not base.config.do_stable_layer_norm:
                 hidden = encoder.layer_norm(hidden)
             return encoder.dropout(hidden)
-
-
-def _with_lora(wavlm: nn.Module, layer: int, lora: LoraSettings) -> nn.Module:
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=["q_proj", "k_proj", "v_proj"],
-        layers_to_transform=list(range(layer)),
-        layers_pattern="layers",
-    )
-    with warnings.catch_warnings():  # between the two libraries: PEFT asks transformers by a name it deprecated
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-        return get_peft_model(wavlm, config)
 
 
 def _no_tf32_convolutions() -> AbstractContextManager[None]:

@@ -1,0 +1,53 @@
+"""LoRA on a WavLM's attention projections: how PEFT is asked for it, and what our own forward pass reads of it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import Linear as LoraLinear
+from torch import Tensor, nn
+
+_ADAPTER = "default"
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """PEFT's LoRA on q, k and v. The scale of the update is ``alpha / rank``."""
+
+    rank: int = 4
+    alpha: float = 4.0
+    dropout: float = 0.1
+
+
+def with_lora(wavlm: nn.Module, layer: int, lora: LoraSettings) -> nn.Module:
+    """A WavLM whose first ``layer`` layers have adapters on q, k and v; every other weight is frozen."""
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=["q_proj", "k_proj", "v_proj"],
+        layers_to_transform=list(range(layer)),
+        layers_pattern="layers",
+    )
+    with warnings.catch_warnings():  # between the two libraries: PEFT asks transformers by a name it deprecated
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        return get_peft_model(wavlm, config)
+
+
+def adapted(projection: Any) -> bool:
+    """Has a projection an update that is neither merged nor switched off?"""
+    return isinstance(projection, LoraLinear) and not projection.merged and not projection.disable_adapters
+
+
+def low_rank(projection: Any) -> tuple[Tensor, Tensor, float]:
+    """A (rank, width), B (width, rank), and the scale of B A."""
+    down, up = projection.lora_A[_ADAPTER].weight, projection.lora_B[_ADAPTER].weight
+    return down, up, projection.scaling[_ADAPTER]
+
+
+def dropped(projection: Any, hidden: Tensor) -> Tensor:
+    """What the update sees: hidden states after the adapter's own dropout."""
+    return projection.lora_dropout[_ADAPTER](hidden)
