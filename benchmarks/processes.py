@@ -42,8 +42,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from helpers.tiny import randomise_lora
 
 RESULTS = Path(__file__).parent / "results" / "processes.json"
-N_TRS, START, STOP, N_VOXELS = 40, 20, 28, 90_000
-STRIDE = 1.0  # s: 27 windows in the block instead of some 110, the cost of each is the same
+N_TRS, START, STOP, N_VOXELS = 48, 20, 35, 90_000
+STRIDE = 1.0  # s: 41 windows in the block instead of some 160, the cost of each is the same
 TOLERANCE = {"loss": 1e-5, "gradient": 1e-3}  # float32 round-off, which z-scoring few rows amplifies
 
 
