@@ -67,6 +67,13 @@ def test_elsewhere_the_product_is_torch_s_own(case, calls):
         assert linear.weight.grad is not None
 
 
+def test_under_torch_s_compiler_the_product_is_its_own(calls):
+    linear, x = frozen(), torch.randn(300, 96)
+    compiled = torch.compile(lambda x: products.product(linear, x, torch.float32), backend="eager", fullgraph=True)
+    assert torch.equal(compiled(x), F.linear(x, linear.weight, linear.bias))
+    assert not calls
+
+
 def test_a_torch_without_the_operator_uses_its_own(monkeypatch):
     def missing(*_):
         raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
