@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from brainwavlm_fast import kernels
+from brainwavlm_fast.evaluation.ridge_arrays import HostArrays
 
 MIB = 1 << 20
 THREADS = 2
@@ -29,7 +30,8 @@ back = np.ones_like(tall)
 r0, r1, w = np.ones((1, 20_000), np.float32), np.ones((1, 400), np.float32), np.ones((1, 20_000), np.float32)
 d, shift, diagonal = np.ones((10, 400)), np.ones((1, 10)), np.ones((1, 400))
 sums = [np.ones((10, 20_000)) for _ in range(3)]
-X, Y = rng.standard_normal((1500, 300), dtype=np.float32), rng.standard_normal((1500, 12_000), dtype=np.float32)
+X, some = rng.standard_normal((1500, 300), dtype=np.float32), rng.standard_normal((1500, 400), dtype=np.float32)
+Y = np.tile(some, (1, 100))
 calls = {
     "over time": lambda: core.correlation(x, y, 0, None, r0, None, 0.0, None, 1, 0),
     "loss": lambda: core.correlation(x, y, 1, None, r1, None, -1.0, gx, 1, 0),
@@ -71,8 +73,9 @@ def test_an_operation_takes_no_memory_of_the_matrices_size(call):
 
 
 def test_ridge_takes_its_tiles_and_its_results():
-    results = 4 * 300 * 12_000 * 2 + 8 * 10 * 12_000 * 2  # weights and scores, and their parts before they are joined
-    tiles = 96 * THREADS  # MiB, HostArrays.tile_bytes
+    results = 4 * 300 * 40_000 * 2 + 8 * 10 * 40_000 * 2  # weights and scores, and their parts before they are joined
+    tiles = HostArrays.tile_bytes * THREADS / MIB
+    assert tiles < 0.4 * 40_000 * 4 * (2 * 1500 + 14 * 300) / MIB  # all at once would be seen
     assert beyond("ridge") < tiles + results / MIB
 
 
