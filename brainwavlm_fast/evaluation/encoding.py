@@ -133,7 +133,8 @@ def encode(
     delays : FIR delays in TRs.
     ridge : how alphas are chosen.
     alphas : (n_voxels,) alphas of each voxel to use without cross-validation, such as another encoding's ``alphas``.
-        With the same ``ridge`` as there, equal features then give equal weights to the last bit.
+        With the same ``ridge`` as there, equal features then give equal scores to the last bit. Each different one
+        costs a factorisation.
     keep_predictions : keep the predicted responses to the test stories, for significance.
     memory_gb : responses are read in stretches of voxels of about this size.
     device : where products with the responses are made, as torch names it.

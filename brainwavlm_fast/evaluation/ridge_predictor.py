@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from .ridge_arrays import Arrays
 
@@ -29,7 +29,7 @@ class Predictor:
         dtype: np.dtype[Any],
         arrays: Arrays,
     ) -> None:
-        """Factor once a penalty, in float64.
+        """Factor once for each different penalty, in float64.
 
         Parameters
         ----------
@@ -42,10 +42,7 @@ class Predictor:
         wide = rows.T.astype(np.float64)
         self._factors: dict[float, Any] = {}
         for penalty in np.unique(penalties):
-            penalised = gram.T.copy(order="F")
-            penalised.flat[:: len(gram) + 1] += penalty
-            factor = cho_factor(penalised, lower=True, overwrite_a=True, check_finite=False)
-            self._factors[float(penalty)] = arrays.hold(cho_solve(factor, wide, check_finite=False).T, dtype)
+            self._factors[float(penalty)] = arrays.hold(_solved(gram, penalty, wide).T, dtype)
 
     def __call__(self, cross: Any, penalties: NDArray[np.float64]) -> Any:
         """Predictions (n_new, n_targets) from X'Y (n_columns, n_targets) and each target's penalty."""
@@ -54,3 +51,18 @@ class Predictor:
             at = np.flatnonzero(penalties == penalty)
             predicted[:, at] = self._factors[float(penalty)] @ cross[:, at]
         return predicted
+
+
+def _solved(gram: NDArray[np.float64], penalty: float, wide: NDArray[np.float64]) -> NDArray[np.float64]:
+    penalised = gram.T.copy(order="F")
+    penalised.flat[:: len(gram) + 1] += penalty
+    try:
+        factor = cho_factor(penalised, lower=True, overwrite_a=True, check_finite=False)
+    except LinAlgError:  # a penalty below the rounding of a singular matrix: what is null stays out
+        values, vectors = np.linalg.eigh(gram)
+        real = values > len(gram) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
+        vectors = vectors[:, real]
+        kept: NDArray[np.float64] = vectors @ ((vectors.T @ wide) / (values[real, None] + penalty))
+        return kept
+    solved: NDArray[np.float64] = cho_solve(factor, wide, check_finite=False)
+    return solved

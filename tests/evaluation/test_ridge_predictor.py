@@ -37,6 +37,17 @@ def test_it_is_the_same_for_few_targets_and_needs_no_decomposition():
     assert plans[0]._whole is None
 
 
+def test_a_penalty_below_the_rounding_of_a_singular_matrix_leaves_the_null_space_out():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 5)) @ rng.standard_normal((5, 20))
+    Y, tiny = rng.standard_normal((60, 3)), np.array([1e-30])
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(X.T @ X + tiny * np.eye(20))
+    plan = RidgePlan(DenseDesign(X), n_targets=3)
+    found = plan.predictor(X[:7], tiny)(plan.prepare(Y).cross(), np.full(3, tiny))
+    np.testing.assert_allclose(found, X[:7] @ np.linalg.lstsq(X, Y)[0], rtol=0, atol=1e-9)
+
+
 def test_an_intercept_is_refused():
     X, Y, splits = problem("power law", np.float64)
     plan = RidgePlan(DenseDesign(X), splits, n_targets=Y.shape[1], fit_intercept=True)
