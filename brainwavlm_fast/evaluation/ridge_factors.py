@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 from .designs import Design
 from .ridge_arrays import Arrays, HostArrays, in_turn, score_targets
 from .ridge_plan import Floats, Prepared, Result, RidgePlan, Scores
+from .ridge_predictor import solve_penalised
 from .splits import Split
 
 _RESOLVED = 1e3  # a penalty is resolved beside an eigenvalue that is smaller than it / (this x the type's epsilon)
@@ -95,10 +95,7 @@ class FactorPlan(RidgePlan):
 
     def _solve(self, gram: NDArray[np.float64], penalty: float, cross: NDArray[Any]) -> NDArray[Any]:
         dtype = self.dtype if penalty > _RESOLVED * np.finfo(self.dtype).eps * self._largest else np.dtype(np.float64)
-        penalised = np.array(gram.T, dtype=dtype, order="F")
-        penalised.flat[:: len(gram) + 1] += dtype.type(penalty)
-        factor = cho_factor(penalised, lower=True, overwrite_a=True, check_finite=False)
-        solved: NDArray[Any] = cho_solve(factor, cross.astype(dtype, copy=False), check_finite=False)
+        solved = solve_penalised(gram, penalty, cross.astype(dtype, copy=False))
         return solved.astype(self.dtype, copy=False)
 
 

@@ -42,7 +42,7 @@ class Predictor:
         wide = rows.T.astype(np.float64)
         self._factors: dict[float, Any] = {}
         for penalty in np.unique(penalties):
-            self._factors[float(penalty)] = arrays.hold(_solved(gram, penalty, wide).T, dtype)
+            self._factors[float(penalty)] = arrays.hold(solve_penalised(gram, penalty, wide).T, dtype)
 
     def __call__(self, cross: Any, penalties: NDArray[np.float64]) -> Any:
         """Predictions (n_new, n_targets) from X'Y (n_columns, n_targets) and each target's penalty."""
@@ -53,16 +53,17 @@ class Predictor:
         return predicted
 
 
-def _solved(gram: NDArray[np.float64], penalty: float, wide: NDArray[np.float64]) -> NDArray[np.float64]:
-    penalised = gram.T.copy(order="F")
-    penalised.flat[:: len(gram) + 1] += penalty
+def solve_penalised(gram: NDArray[np.float64], penalty: float, right: NDArray[Any]) -> NDArray[Any]:
+    """(X'X + penalty I)^-1 ``right``, by a Cholesky factorisation in the type of ``right`` (n_columns, ...)."""
+    penalised = np.array(gram.T, dtype=right.dtype, order="F")
+    penalised.flat[:: len(gram) + 1] += right.dtype.type(penalty)
     try:
         factor = cho_factor(penalised, lower=True, overwrite_a=True, check_finite=False)
     except LinAlgError:  # a penalty below the rounding of a singular matrix: what is null stays out
         values, vectors = np.linalg.eigh(gram)
         real = values > len(gram) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
         vectors = vectors[:, real]
-        kept: NDArray[np.float64] = vectors @ ((vectors.T @ wide) / (values[real, None] + penalty))
-        return kept
-    solved: NDArray[np.float64] = cho_solve(factor, wide, check_finite=False)
+        kept: NDArray[Any] = vectors @ ((vectors.T @ right) / (values[real, None] + penalty))
+        return kept.astype(right.dtype, copy=False)
+    solved: NDArray[Any] = cho_solve(factor, right, check_finite=False)
     return solved
