@@ -192,7 +192,9 @@ def main() -> None:
     parser.add_argument("--stories", type=int, default=27, help="of 333 TRs each (encoding)")
     parser.add_argument("--voxels", type=int, default=20_000)
     parser.add_argument("--probe-trs", type=int, default=8991)
-    parser.add_argument("--windows", type=int, default=16)
+    parser.add_argument(
+        "--windows", type=int, default=64, help="as many as the package takes through the layers at once"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()

@@ -91,10 +91,11 @@ def attend(attention: Any, hidden: Tensor, bias: Tensor, dtype: torch.dtype) -> 
 def mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float) -> Tensor:
     """softmax(q k^T / sqrt(size) + mask) v, each (n_windows, n_heads, n_frames, size), through the mask with gradient.
 
-    On CUDA torch's memory-efficient kernel, the only fused one that differentiates a mask. On a CPU torch would fall
-    back to a form that computes in float32 and looks for rows that are masked out; written out it is faster.
+    On CUDA torch's memory-efficient kernel, the only fused one that differentiates a mask; on a CPU its fused one
+    without a gradient. With one torch would fall back, there, to a form that computes in float32 and looks for rows
+    that are masked out; written out it is faster.
     """
-    if q.device.type == "cuda":
+    if q.device.type == "cuda" or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
     n_windows, heads, n_frames, size = q.shape
     q, k, v = (x.reshape(-1, n_frames, size) for x in (q, k, v))

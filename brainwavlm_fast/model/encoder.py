@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from ..config import ModelConfig, Precision, Token, Tune
 from ..distributed import ALONE, Ranks
 from ..errors import ConfigError
 from .attention import position_bias
+from .front_end import convolutions
 from .layers import layer_forward, layer_forward_one, place, skip_layer
 from .lora import LoraSettings, with_lora
 from .pretrained import load_wavlm
-from .products import product
+from .products import many_products, product
 from .weights import load_tensors, take_tensors
 
 ADAPTER = "adapter"
@@ -149,17 +150,13 @@ class Encoder(nn.Module):
 
         Never differentiated unless every weight is trained, so its output can be kept. Never in TF32.
         """
-        # On a CPU a window at a time: the convolutions of several leave the cache, and take nearly twice as long.
+        base = self.base
+        # On a CPU a window at a time: the activations of several leave the cache, and take nearly twice as long.
         parts = waveforms.split(1 if waveforms.device.type == "cpu" else _FRONT_GROUP)
         with nullcontext() if self.tune == "full" else torch.no_grad():
-            return torch.cat([self._remade(self._convolved, part) for part in parts])
-
-    def _convolved(self, waveforms: Tensor) -> Tensor:
-        convolved = waveforms[:, None]
-        with _no_tf32_convolutions():
-            for conv in self.base.feature_extractor.conv_layers:
-                convolved = conv(convolved)
-        return self.base.feature_projection.layer_norm(convolved.transpose(1, 2))
+            convolved = convolutions(base.feature_extractor.conv_layers, waveforms)
+            norm = base.feature_projection.layer_norm
+            return torch.cat([self._remade(lambda part: norm(convolved(part)), part) for part in parts])
 
     def transformer(self, front: Tensor) -> Tensor:
         """Front end's output to the frame that is read: (n_windows, n_frames, front_width) -> (n_windows, width).
@@ -168,8 +165,12 @@ class Encoder(nn.Module):
         """
         hidden = self.first_hidden(front)
         bias = position_bias(self.base.encoder.layers[0], hidden.shape[1])
-        size = CPU_GROUP if hidden.device.type == "cpu" else GPU_GROUP if self.recompute else max(1, len(hidden))
-        return torch.cat([self._remade(self._layers, part, bias) for part in hidden.split(size)])
+        parts = hidden.split(self._group(hidden))
+        return torch.cat([self._remade(self._layers, part, bias) for part in parts])
+
+    def _group(self, hidden: Tensor) -> int:
+        """Windows to take through the layers together."""
+        return CPU_GROUP if hidden.device.type == "cpu" else GPU_GROUP if self.recompute else max(1, len(hidden))
 
     def _remade(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         """``function(*inputs)``; with ``recompute`` keeping its inputs alone, and the state of torch's generators."""
@@ -222,13 +223,15 @@ class Encoder(nn.Module):
         bias = position_bias(base.encoder.layers[0], hidden.shape[1])
         stable = base.config.do_stable_layer_norm
         found = [self._read(hidden)] if wanted[0] == 0 else []
+        parts = hidden.split(self._group(hidden))
         for number, layer in enumerate([*base.encoder.layers, *self.above][:last], start=1):
             if number == last and self.token != "mean":
-                found.append(layer_forward_one(layer, hidden, bias, self._frame(hidden), stable=stable))
+                found.append(layer_forward_one(layer, torch.cat(parts), bias, self._frame(hidden), stable=stable))
                 break
-            hidden = layer_forward(layer, hidden, bias, hidden.dtype, stable=stable)
+            with many_products(layer):
+                parts = tuple(layer_forward(layer, part, bias, part.dtype, stable=stable) for part in parts)
             if number in wanted:
-                found.append(self._read(hidden))
+                found.append(torch.cat([self._read(part) for part in parts]))
         return torch.stack(found, dim=1)
 
     def forward(self, waveforms: Tensor) -> Tensor:
@@ -272,9 +275,3 @@ class Encoder(nn.Module):
             if not base.config.do_stable_layer_norm:
                 hidden = encoder.layer_norm(hidden)
             return encoder.dropout(hidden)
-
-
-def _no_tf32_convolutions() -> AbstractContextManager[None]:
-    """cuDNN rounds float32 convolutions to TF32 unless told otherwise."""
-    now = torch.backends.cudnn
-    return now.flags(now.enabled, now.benchmark, now.benchmark_limit, now.deterministic, allow_tf32=False)

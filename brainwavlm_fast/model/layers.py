@@ -38,7 +38,7 @@ def _after_attention(layer: Any, residual: Tensor, attended: Tensor, dtype: torc
 
 
 def _feed_forward(block: Any, hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    inner = block.intermediate_act_fn(product(block.intermediate_dense, hidden, dtype))
+    inner = product(block.intermediate_dense, hidden, dtype, block.intermediate_act_fn)
     return block.output_dropout(product(block.output_dense, block.intermediate_dropout(inner), dtype))
 
 

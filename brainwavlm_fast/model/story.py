@@ -18,7 +18,7 @@ from .cache import FrontCache, describe, keep_in_memory, keep_on_disk
 from .encoder import Encoder
 from .windows import WindowPlan, plan_windows
 
-BATCH_FRAMES = 6400  # frames of the front end computed at once when nothing is differentiated: 32 windows of 4 s
+BATCH_FRAMES = 12800  # frames computed at once when nothing is differentiated: 64 windows of 4 s
 
 
 class Story:

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transformers.activations import GELUActivation
 
 from brainwavlm_fast.model import products
 
@@ -29,9 +30,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
         pytest.skip("this torch has no oneDNN operator: MKL makes all products")
     seen, linear = [], products._linear
 
-    def watched(x, weight, bias):
+    def watched(x, weight, bias, *then):
         seen.append(x.shape)
-        return linear(x, weight, bias)
+        return linear(x, weight, bias, *then)
 
     monkeypatch.setattr(products, "_linear", watched)
     return seen
@@ -50,6 +51,42 @@ def test_one_dnn_s_numbers_are_those_of_float64(layout, calls):
     (grad,) = torch.autograd.grad(out, x, weights)
     torch.testing.assert_close(grad.double(), weights.double() @ linear.weight.double(), rtol=0, atol=5e-6)
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("then", [None, GELUActivation(), torch.relu])
+@torch.no_grad()
+def test_without_a_gradient_what_follows_may_be_part_of_it(then, calls):
+    torch.manual_seed(0)
+    block, x = nn.Sequential(frozen(), nn.Linear(96, 4)), torch.randn(3, 100, 96)
+    linear, trained = block
+    wanted = F.linear(x.double(), linear.weight.double(), linear.bias.double())
+    wanted = wanted if then is None else then(wanted)
+    plain = products.product(linear, x, torch.float32, then)
+    with products.many_products(block):
+        assert hasattr(linear, products._PREPARED)
+        assert not hasattr(trained, products._PREPARED)
+        prepared = products.product(linear, x, torch.float32, then)
+    for out in (plain, prepared):
+        torch.testing.assert_close(out.double(), wanted, rtol=0, atol=3e-6)
+    assert len(calls) == 2
+
+
+def test_prepared_weights_are_gone_afterwards_even_if_it_fails(calls):
+    linear, x = frozen(), torch.randn(300, 96)
+    with torch.no_grad(), pytest.raises(KeyError), products.many_products(linear):
+        raise KeyError
+    with torch.no_grad():
+        linear.weight.zero_()
+        assert torch.equal(products.product(linear, x, torch.float32), linear.bias.expand(300, -1))
+
+
+def test_with_a_gradient_weights_are_not_prepared_and_what_follows_is_differentiated(calls):
+    linear, x = frozen(), torch.randn(300, 96, requires_grad=True)
+    with products.many_products(linear):
+        assert not hasattr(linear, products._PREPARED)
+        (grad,) = torch.autograd.grad(products.product(linear, x, torch.float32, torch.relu).sum(), x)
+    wanted = torch.autograd.grad(F.linear(x, linear.weight, linear.bias).relu().sum(), x)[0]
+    torch.testing.assert_close(grad, wanted)
 
 
 @pytest.mark.parametrize("case", ["few", "float64", "bfloat16", "trained"])

@@ -1,0 +1,135 @@
+"""WavLM's convolutions over the waveform: torch's own, or on a CPU as products, in two thirds of the time.
+
+With frames as rows, what lies under a kernel lies side by side: a convolution is a product of a matrix whose rows
+overlap, made a few at a time. Two identities then save work, exactly but for rounding:
+
+- Base's first norm, each channel's over the window, needs the channel's mean and variance alone. Both follow from those
+  of the ten samples under the kernel, so that the norm is part of the kernel, and never a pass over the window.
+- Of three taps two frames apart, the outer two meet frames that the next place's meet, too: two places share a product
+  (Winograd's F(2, 2)), and take five of 512 x 512 a place instead of six.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .products import frozen_product, gains, prepared
+
+_ROWS = 1024  # places at once: they, the kernel and the result stay in a core's cache
+
+
+def convolutions(layers: Sequence[Any], waveforms: Tensor) -> Callable[[Tensor], Tensor]:
+    """A feature extractor's layers, made ready for many windows like ``waveforms`` (n_windows, n_samples).
+
+    Returns a function: (n_windows, n_samples) -> (n_windows, n_frames, n_channels). Differentiated, on a GPU, or in
+    another type than float32 it is torch's own; never in TF32.
+    """
+    if torch.is_grad_enabled() or not gains(waveforms, layers[0].conv.out_channels):
+        return partial(_convolved, layers)
+    return partial(_multiplied, [_as_product(layer) for layer in layers])
+
+
+def _convolved(layers: Sequence[Any], waveforms: Tensor) -> Tensor:
+    now = torch.backends.cudnn  # which rounds float32 convolutions to TF32 unless told otherwise
+    frames = waveforms[:, None]
+    with now.flags(now.enabled, now.benchmark, now.benchmark_limit, now.deterministic, allow_tf32=False):
+        for layer in layers:
+            frames = layer(frames)
+    return frames.transpose(1, 2)
+
+
+def _multiplied(layers: Sequence[_Product], waveforms: Tensor) -> Tensor:
+    windows = []
+    for frames in waveforms.unsqueeze(-1):
+        for layer in layers:
+            frames = layer(frames)
+        windows.append(frames)
+    return torch.stack(windows)
+
+
+def _as_product(layer: Any) -> _Product:
+    if isinstance(getattr(layer, "layer_norm", None), nn.GroupNorm):
+        return _Normed(layer)
+    conv = layer.conv
+    return _Pairs(layer) if (conv.kernel_size[0], conv.stride[0]) == (3, 2) else _Product(layer)
+
+
+class _Product:
+    """A layer of one window: (n_frames, n_channels) -> (n_places, n_outputs)."""
+
+    def __init__(self, layer: Any) -> None:
+        self.norm: Any = getattr(layer, "layer_norm", None)
+        self.conv, self.activation = layer.conv, layer.activation
+        self.n_taps, self.stride = self.conv.kernel_size[0], self.conv.stride[0]
+        self.kernel = self.conv.weight.transpose(1, 2).flatten(1)
+        self.weight, self.bias = prepared(self.kernel), self.conv.bias
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        return self.places(self.under(frames), self.weight, self.bias)
+
+    def under(self, frames: Tensor) -> Tensor:
+        """What lies under the kernel at each of its places: a view (n_places, n_taps x n_channels)."""
+        n_frames, n_channels = frames.shape
+        n_places = (n_frames - self.n_taps) // self.stride + 1
+        return frames.contiguous().as_strided((n_places, self.n_taps * n_channels), (self.stride * n_channels, 1))
+
+    def places(self, under: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The layer's outputs at every place."""
+        then = self.after if isinstance(self.norm, nn.LayerNorm) else self.activation
+        return torch.cat([frozen_product(rows.contiguous(), weight, bias, then) for rows in under.split(_ROWS)])
+
+    def after(self, convolved: Tensor) -> Tensor:
+        """What follows the convolution (n_places, n_outputs); Large has a layer norm in every layer."""
+        activated: Tensor = self.activation(self.norm(convolved) if isinstance(self.norm, nn.LayerNorm) else convolved)
+        return activated
+
+
+class _Normed(_Product):
+    """With Base's group norm, whose groups are single channels."""
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        under, kernel, norm = self.under(frames), self.kernel.double(), self.norm
+        samples = under.double()
+        mean = samples.mean(dim=0)
+        spread = samples - mean
+        variance = ((kernel @ (spread.T @ spread / len(spread))) * kernel).sum(dim=1)
+        scale = norm.weight.double() / (variance + norm.eps).sqrt()
+        bias = norm.bias.double() - scale * (kernel @ mean)
+        return self.places(under, (kernel * scale[:, None]).to(frames.dtype), bias.to(frames.dtype))
+
+
+class _Pairs(_Product):
+    """Of three taps a, b, c, two frames apart: places in pairs.
+
+    Of a pair's five frames 0 to 4, with m = (a + c) 2: the first place, a 0 + b 1 + c 2, is a (0 - 2) + b 1 + m; the
+    second, a 2 + b 3 + c 4, is b 3 - c (2 - 4) + m.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer)
+        a, b, c = self.conv.weight.detach().unbind(dim=2)
+        self.first, self.second = prepared(torch.cat([a, b], dim=1)), prepared(torch.cat([b, -c], dim=1))
+        self.shared = prepared(a + c)
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        frames = frames.contiguous()
+        n_places, width = (len(frames) - 3) // 2 + 1, frames.shape[1]
+        out = frames.new_empty(n_places, self.conv.out_channels)
+        for start in range(0, n_places - 1, _ROWS):
+            end = min(start + _ROWS, n_places - n_places % 2)
+            frame = frames[2 * start : 2 * end].view(-1, 4, width).unbind(dim=1)
+            fourth = frames[2 * start + 4 : 2 * end + 1 : 4]
+            shared = frozen_product(frame[2].contiguous(), self.shared, self.bias)
+            pairs = out[start:end].view(len(shared), 2, -1)
+            first = frozen_product(torch.cat([frame[0] - frame[2], frame[1]], dim=1), self.first, None)
+            pairs[:, 0] = self.after(first.add_(shared))
+            second = frozen_product(torch.cat([frame[3], frame[2] - fourth], dim=1), self.second, None)
+            pairs[:, 1] = self.after(second.add_(shared))
+        if n_places % 2:
+            out[-1:] = super().__call__(frames[2 * (n_places - 1) :])
+        return out
