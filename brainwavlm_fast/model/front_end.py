@@ -29,7 +29,7 @@ def convolutions(layers: Sequence[Any], waveforms: Tensor) -> Callable[[Tensor],
     Returns a function: (n_windows, n_samples) -> (n_windows, n_frames, n_channels). Differentiated, on a GPU, or in
     another type than float32 it is torch's own; never in TF32.
     """
-    if torch.is_grad_enabled() or not gains(waveforms, layers[0].conv.out_channels):
+    if torch.is_grad_enabled() or not gains(waveforms[:1], layers[0].conv.out_channels):
         return partial(_convolved, layers)
     return partial(_multiplied, [_as_product(layer) for layer in layers])
 
