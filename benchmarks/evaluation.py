@@ -37,6 +37,7 @@ from brainwavlm_fast.evaluation.splits import ChunkBootstrap, resolve_splits
 from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.memory import keep_freed_memory
 from brainwavlm_fast.model import Encoder, Story
+from brainwavlm_fast.model.activations import frames_at_once
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from ridge import field_ridge, zscored
@@ -162,12 +163,11 @@ def features(n_windows: int) -> Result:
     story = Story(audio, 4, config, for_training=False)
     plan = story.plan
     chosen = np.flatnonzero(plan.ends - plan.starts == 64_000)[:n_windows]
-    layers = list(range(13))
+    layers, at_once = list(range(13)), frames_at_once(encoder, 199)
 
     @torch.no_grad()
     def ours() -> np.ndarray:
-        parts = [encoder.layer_features(front, layers) for _, front in story.front_ends(encoder, chosen)]
-        return torch.cat(parts).numpy()
+        return story.encode(encoder, chosen, batch_frames=at_once, layers=layers).numpy()
 
     @torch.no_grad()
     def theirs() -> np.ndarray:

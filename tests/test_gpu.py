@@ -14,6 +14,7 @@ from helpers.tiny import randomise_lora, save_tiny
 from brainwavlm_fast import RidgeCV, kernels, ops, reference
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.model import BrainWavLM, Story
+from brainwavlm_fast.model.activations import frame_bytes
 from brainwavlm_fast.model.attention import gated_bias, mix
 from brainwavlm_fast.model.encoder import GPU_GROUP
 from brainwavlm_fast.training.losses import training_loss
@@ -314,6 +315,18 @@ def test_computed_again_draws_the_same_dropout_for_less_memory(tmp_path):
     with keyed(0, 1):
         story.encode(model.encoder, np.arange(20, 20 + 3 * GPU_GROUP)).square().sum().backward()
     assert torch.cuda.max_memory_allocated() < 2 * peaks[1]  # three groups kept would be three times as much
+
+
+def test_a_batch_without_a_gradient_takes_no_more_than_was_estimated(tmp_path):
+    model, story = a_story(tmp_path)
+    encoder, windows = model.eval().encoder, np.arange(20, 52)
+    front = torch.cat([front for _, front in story.front_ends(encoder, windows)])
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    with torch.no_grad():
+        encoder.transformer(front)
+    taken = torch.cuda.max_memory_allocated() - before
+    assert taken < frame_bytes(encoder, front.shape[1]) * front.shape[0] * front.shape[1]
 
 
 def test_convolutions_are_not_rounded_to_tf32(tmp_path):

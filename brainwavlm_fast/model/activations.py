@@ -1,9 +1,12 @@
-"""How much memory a training step takes, and whether its activations should be kept or computed again.
+"""How much memory a training step takes, whether its activations should be kept or computed again, and how much goes
+through an encoder at once without a gradient.
 
     step = gradients and Adam's two moments of everything trained
          + windows in the step x (front end's output + hidden state 0)
          + windows kept x activations kept for the gradient
          + windows at once x the largest temporaries
+
+    frames at once without a gradient = free memory / (hidden states, products and masks of a frame)
 
 *Windows kept* is all of them, or one group when activations are computed again. *Windows at once* is a group, or all of
 them on a GPU that keeps them. What a window keeps is not a formula that must follow the code: a pass is watched.
@@ -22,6 +25,8 @@ from ..memory import available_memory
 from .encoder import CPU_GROUP, GPU_GROUP, Encoder
 
 _SHARE = 0.8  # of what is free: the rest is for what is not counted, and for gaps between blocks of memory
+_MOST_FRAMES = 12_800  # 64 windows of 4 s: what is made once for all of them is a hundredth of their work then
+_HIDDEN_STATES = 8  # of a frame in a layer, and in the position convolution's transform
 _TEMPORARIES = 3  # of the widest thing in a layer, while its gradient is formed
 
 
@@ -62,10 +67,25 @@ def kept_bytes(encoder: Encoder, n_frames: int) -> int:
     return two - one
 
 
+def frames_at_once(encoder: Encoder, n_frames: int) -> int:
+    """Frames, in windows of ``n_frames``, that go through an encoder together when nothing is kept for a gradient."""
+    fitting = int(_SHARE * free_memory(_anchor(encoder).device) / frame_bytes(encoder, n_frames))
+    return max(n_frames, min(fitting, _MOST_FRAMES))
+
+
+def frame_bytes(encoder: Encoder, n_frames: int) -> int:
+    """Bytes that a frame takes on its way through the layers, at most, in a window of ``n_frames``."""
+    config = encoder.base.config
+    masks = config.num_attention_heads * n_frames
+    numbers = _HIDDEN_STATES * config.hidden_size + 2 * config.intermediate_size + _TEMPORARIES * masks
+    return numbers * _anchor(encoder).itemsize
+
+
 def free_memory(device: torch.device) -> int:
-    """Bytes free on a device."""
+    """Bytes that new work can have on a device, with what torch holds there unused."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
     return available_memory()
 
 

@@ -14,11 +14,12 @@ from ..config import CacheType, ModelConfig
 from ..data import response_times
 from ..errors import DataError
 from ..progress import Progress
+from .activations import frames_at_once
 from .cache import FrontCache, describe, keep_in_memory, keep_on_disk
 from .encoder import Encoder
 from .windows import WindowPlan, plan_windows
 
-BATCH_FRAMES = 12800  # frames computed at once when nothing is differentiated: 64 windows of 4 s
+_FRONT_FRAMES = 6400  # of the front end's output together, when nothing is differentiated: 32 windows of 4 s, 13 MB
 
 
 class Story:
@@ -107,10 +108,11 @@ class Story:
         """
         windows, weights = self.rows(0, self.history + self.n_trs)
         parts = np.array_split(windows, max(1, len(windows) // 256))
+        at_once = frames_at_once(encoder, int(self.n_frames(encoder)[windows].max()))
         features = []
         with (progress or Progress()).task(label, len(parts)) as advance:
             for part in parts:
-                features.append(self.encode(encoder, part, batch_frames=BATCH_FRAMES, layers=layers))
+                features.append(self.encode(encoder, part, batch_frames=at_once, layers=layers))
                 advance()
         return torch.tensordot(weights.to(features[0]), torch.cat(features), dims=1)
 
@@ -138,7 +140,7 @@ class Story:
         return encoder.ranks.gather(torch.cat(features)[[position[int(window)] for window in own]], windows)
 
     def front_ends(
-        self, encoder: Encoder, windows: NDArray[np.int64], *, batch_frames: int | None = BATCH_FRAMES
+        self, encoder: Encoder, windows: NDArray[np.int64], *, batch_frames: int | None = _FRONT_FRAMES
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Batches of windows of one length, and the front end's output for them: kept, or computed now."""
         anchor = encoder.base.feature_projection.layer_norm.weight

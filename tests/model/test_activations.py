@@ -14,8 +14,8 @@ import torch
 from helpers.tiny import large_layout, randomise_lora, save_tiny
 
 from brainwavlm_fast.config import ModelConfig
-from brainwavlm_fast.model import BrainWavLM, Story, step_memory
-from brainwavlm_fast.model.activations import StepMemory, kept_bytes
+from brainwavlm_fast.model import BrainWavLM, Encoder, Story, activations, step_memory
+from brainwavlm_fast.model.activations import StepMemory, frames_at_once, kept_bytes
 from brainwavlm_fast.training.losses import training_loss
 from brainwavlm_fast.training.randomness import keyed
 
@@ -83,7 +83,7 @@ import gc, json, sys
 import numpy as np, torch
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.memory import peak_memory
-from brainwavlm_fast.model import BrainWavLM, Story, step_memory
+from brainwavlm_fast.model import BrainWavLM, Encoder, Story, activations, step_memory
 from brainwavlm_fast.training.losses import training_loss
 
 def now():
@@ -149,3 +149,25 @@ def test_the_papers_step_fits_a_small_gpu_when_computed_again(tmp_path):
     assert one_layer.recompute < one_layer.keep
     nine = one_layer.recompute + 7 * 16 * kept_bytes(model.encoder, 199)
     assert nine < 0.8 * 8 * 2**30
+
+
+def test_what_goes_through_together_follows_free_memory_and_changes_no_feature(tmp_path, monkeypatch):
+    config = ModelConfig(model=str(save_tiny(tmp_path / "wavlm")), layer=2, stride=0.5, tune="frozen")
+    encoder = Encoder.from_config(config, whole=True).eval()
+    story = Story(AUDIO, 14, config, for_training=False)
+    real, batches, features, at_once = Encoder.layer_features, [], [], []
+
+    def watched(self, front, layers):
+        batches.append(front.shape[0] * front.shape[1])
+        return real(self, front, layers)
+
+    monkeypatch.setattr(Encoder, "layer_features", watched)
+    for free in (10**10, 10**7, 1):
+        batches.clear()
+        monkeypatch.setattr(activations, "free_memory", lambda device, free=free: free)
+        features.append(story.features(encoder, layers=[0, 2]))
+        at_once.append(frames_at_once(encoder, 199))
+        assert max(batches) <= at_once[-1]
+    assert at_once[0] == 12_800 > at_once[1] > at_once[2] == 199  # a window is the least
+    for other in features[1:]:
+        torch.testing.assert_close(other, features[0], rtol=1e-5, atol=1e-6)
