@@ -14,99 +14,24 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from published_step import PublishedStep
+from step_epoch import limited, project
+from step_pair import QUIET, Pair, Size, seconds_of, small, system_seconds
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import WavLMConfig, WavLMModel
 
-from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.files import provenance, write_json
-from brainwavlm_fast.memory import keep_freed_memory, peak_memory
-from brainwavlm_fast.model import BrainWavLM, Story, step_memory
-from brainwavlm_fast.training.losses import training_loss
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from helpers.tiny import randomise_lora, save_tiny
+from brainwavlm_fast.memory import GIB, keep_freed_memory, peak_memory
+from brainwavlm_fast.model import Story
 
 RESULTS = Path(__file__).parent / "results"
-QUIET = {f"{name}_dropout": 0.0 for name in ("hidden", "activation", "attention", "feat_proj")}
-QUIET |= {"layerdrop": 0.0, "mask_time_prob": 0.0}
-N_VOXELS, EPOCH_TRS = 90_000, 28_088  # EPOCH_TRS: three of the data set's subjects heard 15.6 h, 2 s a TR
-GIB = 1 << 30
-
-
-@dataclass(frozen=True)
-class Size:
-    """A step: seconds between windows, rows of a story, responses of the block that is compared.
-
-    Blocks are as published, without the rows before them: those are the step's before, where history is carried.
-    """
-
-    stride: float
-    n_trs: int
-    start: int
-    stop: int
-
-
+N_VOXELS = 90_000
 SIZES = {"cpu": Size(1.25, 30, 14, 20), "cuda": Size(0.25, 150, 20, 30)}  # 16 windows; 121, of which 6 have no weight
-
-
-class Pair:
-    """The same weights, story and responses in our form and in the published one."""
-
-    def __init__(self, folder: str, size: Size, n_voxels: int, device: str, **changes: Any) -> None:
-        torch.manual_seed(0)
-        self.size, self.device = size, device
-        self.config = ModelConfig(model=folder, stride=size.stride, lora_dropout=0.0, **changes)
-        self.model = BrainWavLM(self.config, n_voxels).to(device).train()
-        randomise_lora(self.model, std=0.05)
-        self.wavlm = WavLMModel.from_pretrained(folder, attn_implementation="eager").to(device).train()
-        rng = np.random.default_rng(0)
-        self.audio = rng.standard_normal(16_000 * (2 * size.n_trs + 20)).astype(np.float32)
-        self.measured = torch.from_numpy(rng.standard_normal((size.n_trs, n_voxels), dtype=np.float32)).to(device)
-
-    def double(self) -> Pair:
-        self.model, self.wavlm, self.measured = self.model.double(), self.wavlm.double(), self.measured.double()
-        return self
-
-    def published(self) -> PublishedStep:
-        return PublishedStep(self.model, self.wavlm, self.audio, self.size.n_trs)
-
-    def story(self, dtype: str | None = None) -> Story:
-        """The story, its front end kept as ``dtype``."""
-        story = Story(self.audio, self.size.n_trs, self.config, for_training=True)
-        story._audio = story._audio.to(self.measured.dtype)
-        if dtype is not None:
-            story.keep_front_end(self.model.encoder, dtype=dtype)  # type: ignore[arg-type]
-        return story
-
-    def ours(self, story: Story, start: int | None = None) -> Tensor:
-        """Our loss of a block, with its graph."""
-        start, n = self.size.start if start is None else start, self.size.stop - self.size.start
-        predicted = self.model(story, start, start + n, with_history=False)
-        return training_loss("voxels", predicted, self.measured[start : start + n])
-
-    def theirs(self, published: PublishedStep) -> Tensor:
-        size = self.size
-        return published.loss(self.measured[size.start : size.stop], size.start, size.stop, with_history=False)
-
-    def trained(self) -> dict[str, Tensor]:
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-
-
-def small(device: str, folder: str) -> Pair:
-    save_tiny(Path(folder), **QUIET)
-    return Pair(folder, Size(0.5, 16, 4, 14), 50, device, layer=3, bottleneck=5)
 
 
 def prove(device: str) -> dict[str, float]:
@@ -177,12 +102,6 @@ def stepper(loss_of: Callable[[], Tensor], parameters: list[Tensor]) -> Callable
     return step
 
 
-def seconds_of(step: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    step()
-    return time.perf_counter() - started
-
-
 def measure(pair: Pair, rounds: int) -> dict[str, Any]:
     """Every variant, compared and timed."""
     published = pair.published()
@@ -213,11 +132,17 @@ def measure(pair: Pair, rounds: int) -> dict[str, Any]:
     for name, (owner, story) in variants.items():
         steps[name] = stepper(lambda o=owner, s=story: o.ours(s), list(owner.trained().values()))  # type: ignore[misc]
     seconds: dict[str, list[float]] = {name: [] for name in steps}
+    system: dict[str, list[float]] = {name: [] for name in steps}
     for k in range(rounds + 1):
         for name, step in steps.items():
+            before = system_seconds()
             took = seconds_of(step)
             if k:  # the first round warms up
                 seconds[name].append(took)
+                system[name].append(system_seconds() - before)
+    for name, spent in system.items() if pair.device == "cpu" else ():  # handing out memory is no part of a step
+        share = statistics.median(spent) / statistics.median(seconds[name])
+        assert share < 0.05, f"{name}: {share:.0%} of a step went to the system, for new memory: run it again"
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     ratios = {name: medians["published, train mode"] / value for name, value in medians.items()}
     for name, value in medians.items():
@@ -228,74 +153,6 @@ def measure(pair: Pair, rounds: int) -> dict[str, Any]:
             "fp32": project(pair, fp16),
             "bf16": project(low, fp16),
         }
-    return result
-
-
-def project(pair: Pair, story: Story, n_steps: int = 100) -> dict[str, float]:
-    """An epoch of 15.6 h from different blocks of a story, parts of a step, and the share of the matrix rate."""
-    n = pair.size.stop - pair.size.start
-    starts = [10 + n * (k % ((pair.size.n_trs - 10) // n - 1)) for k in range(n_steps + 10)]
-    optimizer = torch.optim.Adam(pair.trained().values(), lr=0.0)
-    torch.cuda.reset_peak_memory_stats()
-    parts: dict[str, list[float]] = {"forward": [], "backward": [], "Adam": [], "whole step": []}
-
-    def timed(part: str, work: Callable[[], Any]) -> Any:
-        started = time.perf_counter()
-        done = work()
-        torch.cuda.synchronize()
-        parts[part].append(time.perf_counter() - started)
-        return done
-
-    for start in starts:
-        optimizer.zero_grad(set_to_none=True)
-        loss = timed("forward", lambda s=start: pair.ours(story, s))  # type: ignore[misc]
-        timed("backward", loss.backward)
-        timed("Adam", optimizer.step)
-    for start in starts:  # whole, without waiting between parts
-        optimizer.zero_grad(set_to_none=True)
-        timed("whole step", lambda s=start: (pair.ours(story, s).backward(), optimizer.step()))  # type: ignore[misc]
-    medians = {f"{name}, s": statistics.median(times[10:]) for name, times in parts.items()}
-    waves = torch.from_numpy(pair.audio[: 121 * 64_000 // 4]).view(-1, 64_000).to(pair.device)
-    parts["front end"] = []
-    for _ in range(5):
-        timed("front end", lambda: pair.model.encoder.front_end(waves))
-    with FlopCounterMode(display=False) as counter:
-        pair.ours(story).backward()
-    flops, rate = counter.get_total_flops(), matrix_rate()
-    whole = medians["whole step, s"]
-    return medians | {
-        "front end, were it computed, s": 4 * statistics.median(parts["front end"][1:]),
-        "measured steps": float(n_steps),
-        "epoch of 15.6 h, s": whole * EPOCH_TRS / n,
-        "needed TFLOP a step": flops / 1e12,
-        "bf16 matrix rate, TFLOP/s": rate / 1e12,
-        "share of the bf16 matrix rate": flops / whole / rate,
-        "peak memory, GiB": torch.cuda.max_memory_allocated() / GIB,
-    }
-
-
-def matrix_rate() -> float:
-    """FLOP/s of a large bfloat16 product here."""
-    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    times = []
-    for _ in range(20):
-        torch.cuda.synchronize()
-        times.append(seconds_of(lambda: (a @ b, torch.cuda.synchronize())))
-    return 2 * 8192**3 / statistics.median(times)
-
-
-def limited(pair: Pair, limit: float) -> dict[str, Any]:
-    """Ours alone with ``limit`` GiB of a GPU: what ``--memory auto`` would choose, in both precisions."""
-    total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(limit * GIB / total)
-    result: dict[str, Any] = {}
-    for precision in ("fp32", "bf16"):
-        pair.model.encoder.use_precision(precision)  # type: ignore[arg-type]
-        needed = step_memory(pair.model.encoder, pair.model, n_windows=121, n_samples=64_000)
-        chosen = needed.choose(int(limit * GIB))
-        pair.model.encoder.recompute = chosen == "recompute"
-        result[precision] = {"memory": chosen, "estimate_gib": vars(needed)[chosen] / GIB}
-        result[precision] |= project(pair, pair.story("fp16"), n_steps=20)
     return result
 
 

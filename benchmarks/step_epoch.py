@@ -1,0 +1,85 @@
+"""An epoch's training steps on a GPU: projected, taken apart, and held within less memory than the GPU has."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from step_pair import Pair, seconds_of
+from torch.utils.flop_counter import FlopCounterMode
+
+from brainwavlm_fast.memory import GIB
+from brainwavlm_fast.model import Story, step_memory
+
+EPOCH_TRS = 28_088  # three of the data set's subjects heard 15.6 h, 2 s a TR
+
+
+def project(pair: Pair, story: Story, n_steps: int = 100) -> dict[str, float]:
+    """An epoch of 15.6 h from different blocks of a story, parts of a step, and the share of the matrix rate."""
+    n = pair.size.stop - pair.size.start
+    starts = [10 + n * (k % ((pair.size.n_trs - 10) // n - 1)) for k in range(n_steps + 10)]
+    optimizer = torch.optim.Adam(pair.trained().values(), lr=0.0)
+    torch.cuda.reset_peak_memory_stats()
+    parts: dict[str, list[float]] = {"forward": [], "backward": [], "Adam": [], "whole step": []}
+
+    def timed(part: str, work: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        done = work()
+        torch.cuda.synchronize()
+        parts[part].append(time.perf_counter() - started)
+        return done
+
+    for start in starts:
+        optimizer.zero_grad(set_to_none=True)
+        loss = timed("forward", lambda s=start: pair.ours(story, s))  # type: ignore[misc]
+        timed("backward", loss.backward)
+        timed("Adam", optimizer.step)
+    for start in starts:  # whole, without waiting between parts
+        optimizer.zero_grad(set_to_none=True)
+        timed("whole step", lambda s=start: (pair.ours(story, s).backward(), optimizer.step()))  # type: ignore[misc]
+    medians = {f"{name}, s": statistics.median(times[10:]) for name, times in parts.items()}
+    waves = torch.from_numpy(pair.audio[: 121 * 64_000 // 4]).view(-1, 64_000).to(pair.device)
+    parts["front end"] = []
+    for _ in range(5):
+        timed("front end", lambda: pair.model.encoder.front_end(waves))
+    with FlopCounterMode(display=False) as counter:
+        pair.ours(story).backward()
+    flops, rate = counter.get_total_flops(), matrix_rate()
+    whole = medians["whole step, s"]
+    return medians | {
+        "front end, were it computed, s": 4 * statistics.median(parts["front end"][1:]),
+        "measured steps": float(n_steps),
+        "epoch of 15.6 h, s": whole * EPOCH_TRS / n,
+        "needed TFLOP a step": flops / 1e12,
+        "bf16 matrix rate, TFLOP/s": rate / 1e12,
+        "share of the bf16 matrix rate": flops / whole / rate,
+        "peak memory, GiB": torch.cuda.max_memory_allocated() / GIB,
+    }
+
+
+def matrix_rate() -> float:
+    """FLOP/s of a large bfloat16 product here."""
+    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    times = []
+    for _ in range(20):
+        torch.cuda.synchronize()
+        times.append(seconds_of(lambda: (a @ b, torch.cuda.synchronize())))
+    return 2 * 8192**3 / statistics.median(times)
+
+
+def limited(pair: Pair, limit: float) -> dict[str, Any]:
+    """Ours alone with ``limit`` GiB of a GPU: what ``--memory auto`` would choose, in both precisions."""
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(limit * GIB / total)
+    result: dict[str, Any] = {}
+    for precision in ("fp32", "bf16"):
+        pair.model.encoder.use_precision(precision)  # type: ignore[arg-type]
+        needed = step_memory(pair.model.encoder, pair.model, n_windows=121, n_samples=64_000)
+        chosen = needed.choose(int(limit * GIB))
+        pair.model.encoder.recompute = chosen == "recompute"
+        result[precision] = {"memory": chosen, "estimate_gib": vars(needed)[chosen] / GIB}
+        result[precision] |= project(pair, pair.story("fp16"), n_steps=20)
+    return result
