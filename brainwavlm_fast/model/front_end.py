@@ -106,8 +106,8 @@ class _Normed(_Product):
 class _Pairs(_Product):
     """Of three taps a, b, c, two frames apart: places in pairs.
 
-    Of a pair's five frames 0 to 4, with m = (a + c) 2: the first place, a 0 + b 1 + c 2, is a (0 - 2) + b 1 + m; the
-    second, a 2 + b 3 + c 4, is b 3 - c (2 - 4) + m.
+    Of a pair's five frames f0 to f4, with m = (a + c) f2: the first place, a f0 + b f1 + c f2, is
+    a (f0 - f2) + b f1 + m; the second, a f2 + b f3 + c f4, is b f3 - c (f2 - f4) + m.
     """
 
     def __init__(self, layer: Any) -> None:
