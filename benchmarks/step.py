@@ -31,6 +31,7 @@ from brainwavlm_fast.model import Story
 
 RESULTS = Path(__file__).parent / "results"
 N_VOXELS = 90_000
+_WARM_UP = 2  # rounds in which the process takes the memory that later ones find
 SIZES = {"cpu": Size(1.25, 30, 14, 20), "cuda": Size(0.25, 150, 20, 30)}  # 16 windows; 121, of which 6 have no weight
 
 
@@ -133,11 +134,11 @@ def measure(pair: Pair, rounds: int) -> dict[str, Any]:
         steps[name] = stepper(lambda o=owner, s=story: o.ours(s), list(owner.trained().values()))  # type: ignore[misc]
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     system: dict[str, list[float]] = {name: [] for name in steps}
-    for k in range(rounds + 1):
+    for k in range(rounds + _WARM_UP):
         for name, step in steps.items():
             before = system_seconds()
             took = seconds_of(step)
-            if k:  # the first round warms up
+            if k >= _WARM_UP:
                 seconds[name].append(took)
                 system[name].append(system_seconds() - before)
     for name, spent in system.items() if pair.device == "cpu" else ():  # handing out memory is no part of a step
