@@ -3,7 +3,8 @@
 What is proven before anything is timed, with WavLM's and LoRA's random regularisers at zero so that numbers can be
 compared: in float64 on a small model every shortcut together gives the published loss to 1e-12 and LoRA gradients to
 1e-10; in float32 the losses of fifty optimiser steps stay within 1e-4; at full size one step agrees to float32's
-rounding. What float16 and bfloat16 change is measured there, too. Rounds are interleaved, ratios are of medians.
+rounding. What float16 and bfloat16 change is measured there, too. Rounds are interleaved, ratios are of medians;
+none is given where the system was handing out memory meanwhile.
 
     python benchmarks/step.py                       CPU, one thread, 16 windows: about ten minutes and 8 GiB
     python benchmarks/step.py --device cuda         the paper's step: 121 windows, 90,000 voxels, and an epoch projected
@@ -16,6 +17,7 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +133,7 @@ def measure(pair: Pair, rounds: int) -> dict[str, Any]:
         assert differences[name]["worst gradient"] <= 1e-3, f"{name}: not equal, nothing was timed"
     steps = {"published, train mode": stepper(lambda: pair.theirs(published), list(published.trained.values()))}
     for name, (owner, story) in variants.items():
-        steps[name] = stepper(lambda o=owner, s=story: o.ours(s), list(owner.trained().values()))  # type: ignore[misc]
+        steps[name] = stepper(partial(owner.ours, story), list(owner.trained().values()))
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     system: dict[str, list[float]] = {name: [] for name in steps}
     for k in range(rounds + _WARM_UP):

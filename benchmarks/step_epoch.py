@@ -5,12 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from step_pair import Pair, seconds_of
 from torch.utils.flop_counter import FlopCounterMode
 
+from brainwavlm_fast.config import Precision
 from brainwavlm_fast.memory import GIB
 from brainwavlm_fast.model import Story, step_memory
 
@@ -32,14 +34,19 @@ def project(pair: Pair, story: Story, n_steps: int = 100) -> dict[str, float]:
         parts[part].append(time.perf_counter() - started)
         return done
 
+    def whole(start: int) -> None:
+        """A step without waiting between its parts."""
+        pair.ours(story, start).backward()
+        optimizer.step()
+
     for start in starts:
         optimizer.zero_grad(set_to_none=True)
-        loss = timed("forward", lambda s=start: pair.ours(story, s))  # type: ignore[misc]
+        loss = timed("forward", partial(pair.ours, story, start))
         timed("backward", loss.backward)
         timed("Adam", optimizer.step)
-    for start in starts:  # whole, without waiting between parts
+    for start in starts:
         optimizer.zero_grad(set_to_none=True)
-        timed("whole step", lambda s=start: (pair.ours(story, s).backward(), optimizer.step()))  # type: ignore[misc]
+        timed("whole step", partial(whole, start))
     medians = {f"{name}, s": statistics.median(times[10:]) for name, times in parts.items()}
     waves = torch.from_numpy(pair.audio[: 121 * 64_000 // 4]).view(-1, 64_000).to(pair.device)
     parts["front end"] = []
@@ -48,14 +55,14 @@ def project(pair: Pair, story: Story, n_steps: int = 100) -> dict[str, float]:
     with FlopCounterMode(display=False) as counter:
         pair.ours(story).backward()
     flops, rate = counter.get_total_flops(), matrix_rate()
-    whole = medians["whole step, s"]
+    seconds = medians["whole step, s"]
     return medians | {
         "front end, were it computed, s": 4 * statistics.median(parts["front end"][1:]),
         "measured steps": float(n_steps),
-        "epoch of 15.6 h, s": whole * EPOCH_TRS / n,
+        "epoch of 15.6 h, s": seconds * EPOCH_TRS / n,
         "needed TFLOP a step": flops / 1e12,
         "bf16 matrix rate, TFLOP/s": rate / 1e12,
-        "share of the bf16 matrix rate": flops / whole / rate,
+        "share of the bf16 matrix rate": flops / seconds / rate,
         "peak memory, GiB": torch.cuda.max_memory_allocated() / GIB,
     }
 
@@ -75,8 +82,9 @@ def limited(pair: Pair, limit: float) -> dict[str, Any]:
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(limit * GIB / total)
     result: dict[str, Any] = {}
-    for precision in ("fp32", "bf16"):
-        pair.model.encoder.use_precision(precision)  # type: ignore[arg-type]
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    for precision in precisions:
+        pair.model.encoder.use_precision(precision)
         needed = step_memory(pair.model.encoder, pair.model, n_windows=121, n_samples=64_000)
         chosen = needed.choose(int(limit * GIB))
         pair.model.encoder.recompute = chosen == "recompute"

@@ -16,7 +16,7 @@ from published_step import PublishedStep
 from torch import Tensor
 from transformers import WavLMModel
 
-from brainwavlm_fast.config import ModelConfig
+from brainwavlm_fast.config import CacheType, ModelConfig
 from brainwavlm_fast.model import BrainWavLM, Story
 from brainwavlm_fast.training.losses import training_loss
 
@@ -61,12 +61,12 @@ class Pair:
     def published(self) -> PublishedStep:
         return PublishedStep(self.model, self.wavlm, self.audio, self.size.n_trs)
 
-    def story(self, dtype: str | None = None) -> Story:
+    def story(self, dtype: CacheType | None = None) -> Story:
         """The story, its front end kept as ``dtype``."""
         story = Story(self.audio, self.size.n_trs, self.config, for_training=True)
         story._audio = story._audio.to(self.measured.dtype)
         if dtype is not None:
-            story.keep_front_end(self.model.encoder, dtype=dtype)  # type: ignore[arg-type]
+            story.keep_front_end(self.model.encoder, dtype=dtype)
         return story
 
     def ours(self, story: Story, start: int | None = None) -> Tensor:

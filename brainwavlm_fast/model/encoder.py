@@ -151,7 +151,7 @@ class Encoder(nn.Module):
         Never differentiated unless every weight is trained, so its output can be kept. Never in TF32.
         """
         base = self.base
-        # On a CPU a window at a time: the activations of several leave the cache, and take nearly twice as long.
+        # On a CPU a window at a time: the convolutions of several leave the cache, and take nearly twice as long.
         parts = waveforms.split(1 if waveforms.device.type == "cpu" else _FRONT_GROUP)
         with nullcontext() if self.tune == "full" else torch.no_grad():
             convolved = convolutions(base.feature_extractor.conv_layers, waveforms)

@@ -1,4 +1,4 @@
-"""WavLM's convolutions over the waveform: torch's own, or on a CPU as products, in two thirds of the time.
+"""WavLM's convolutions over the waveform: torch's own, or on a CPU as products, in three quarters of the time.
 
 With frames as rows, what lies under a kernel lies side by side: a convolution is a product of a matrix whose rows
 overlap, made a few at a time. Two identities then save work, exactly but for rounding:
@@ -6,7 +6,7 @@ overlap, made a few at a time. Two identities then save work, exactly but for ro
 - Base's first norm, each channel's over the window, needs the channel's mean and variance alone. Both follow from those
   of the ten samples under the kernel, so that the norm is part of the kernel, and never a pass over the window.
 - Of three taps two frames apart, the outer two meet frames that the next place's meet, too: two places share a product
-  (Winograd's F(2, 2)), and take five of 512 x 512 a place instead of six.
+  (Winograd's F(2, 2)), and take five of 512 x 512 instead of six.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ class _Product:
     """A layer of one window: (n_frames, n_channels) -> (n_places, n_outputs)."""
 
     def __init__(self, layer: Any) -> None:
-        self.norm: Any = getattr(layer, "layer_norm", None)
-        self.conv, self.activation = layer.conv, layer.activation
+        self.layer, self.conv, self.after = layer, layer.conv, layer.activation
+        if isinstance(getattr(layer, "layer_norm", None), nn.LayerNorm):  # every layer of Large has one
+            self.after = nn.Sequential(layer.layer_norm, layer.activation)
         self.n_taps, self.stride = self.conv.kernel_size[0], self.conv.stride[0]
         self.kernel = self.conv.weight.transpose(1, 2).flatten(1)
         self.weight, self.bias = prepared(self.kernel), self.conv.bias
@@ -80,20 +81,14 @@ class _Product:
 
     def places(self, under: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The layer's outputs at every place."""
-        then = self.after if isinstance(self.norm, nn.LayerNorm) else self.activation
-        return torch.cat([frozen_product(rows.contiguous(), weight, bias, then) for rows in under.split(_ROWS)])
-
-    def after(self, convolved: Tensor) -> Tensor:
-        """What follows the convolution (n_places, n_outputs); Large has a layer norm in every layer."""
-        activated: Tensor = self.activation(self.norm(convolved) if isinstance(self.norm, nn.LayerNorm) else convolved)
-        return activated
+        return torch.cat([frozen_product(rows.contiguous(), weight, bias, self.after) for rows in under.split(_ROWS)])
 
 
 class _Normed(_Product):
     """With Base's group norm, whose groups are single channels."""
 
     def __call__(self, frames: Tensor) -> Tensor:
-        under, kernel, norm = self.under(frames), self.kernel.double(), self.norm
+        under, kernel, norm = self.under(frames), self.kernel.double(), self.layer.layer_norm
         samples = under.double()
         mean = samples.mean(dim=0)
         spread = samples - mean
