@@ -17,6 +17,7 @@ from brainwavlm_fast.memory import GIB
 from brainwavlm_fast.model import Story, step_memory
 
 EPOCH_TRS = 28_088  # three of the data set's subjects heard 15.6 h, 2 s a TR
+_N_WINDOWS, _WAVES = 121, 32  # of a step; through the front end at once
 
 
 def project(pair: Pair, story: Story, n_steps: int = 100) -> dict[str, float]:
@@ -48,7 +49,7 @@ def project(pair: Pair, story: Story, n_steps: int = 100) -> dict[str, float]:
         optimizer.zero_grad(set_to_none=True)
         timed("whole step", partial(whole, start))
     medians = {f"{name}, s": statistics.median(times[10:]) for name, times in parts.items()}
-    waves = torch.from_numpy(pair.audio[: 121 * 64_000 // 4]).view(-1, 64_000).to(pair.device)
+    waves = torch.from_numpy(pair.audio[: _WAVES * 64_000]).view(_WAVES, 64_000).to(pair.device)
     parts["front end"] = []
     for _ in range(5):
         timed("front end", lambda: pair.model.encoder.front_end(waves))
@@ -57,7 +58,7 @@ def project(pair: Pair, story: Story, n_steps: int = 100) -> dict[str, float]:
     flops, rate = counter.get_total_flops(), matrix_rate()
     seconds = medians["whole step, s"]
     return medians | {
-        "front end, were it computed, s": 4 * statistics.median(parts["front end"][1:]),
+        "front end, were it computed, s": _N_WINDOWS / _WAVES * statistics.median(parts["front end"][1:]),
         "measured steps": float(n_steps),
         "epoch of 15.6 h, s": seconds * EPOCH_TRS / n,
         "needed TFLOP a step": flops / 1e12,
@@ -85,7 +86,7 @@ def limited(pair: Pair, limit: float) -> dict[str, Any]:
     precisions: tuple[Precision, ...] = ("fp32", "bf16")
     for precision in precisions:
         pair.model.encoder.use_precision(precision)
-        needed = step_memory(pair.model.encoder, pair.model, n_windows=121, n_samples=64_000)
+        needed = step_memory(pair.model.encoder, pair.model, n_windows=_N_WINDOWS, n_samples=64_000)
         chosen = needed.choose(int(limit * GIB))
         pair.model.encoder.recompute = chosen == "recompute"
         result[precision] = {"memory": chosen, "estimate_gib": vars(needed)[chosen] / GIB}
