@@ -6,8 +6,8 @@ into memory that is there, "torch op" the same through autograd, which allocates
 torch and NumPy give every large array back to the system and take it again, page by page; ``--allocator kept`` keeps
 freed memory for the next array, as ``bwlm train`` does, which helps every method, the peers most.
 
-    python benchmarks/core.py                   (a minute and 2 GiB on one core)
-    python benchmarks/core.py --device cuda     (the CUDA twins against torch's own kernels)
+    python -m benchmarks.core                   (a minute and 2 GiB on one core)
+    python -m benchmarks.core --device cuda     (the CUDA twins against torch's own kernels)
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def measure_delays(bench: Bench, threads: int) -> dict[str, float]:
 
 def measure_lanczos(bench: Bench) -> None:
     """What a fused Lanczos filter could save: the sparse product of a ten-minute story's windows, and its bound."""
-    times, ends = response_times(291, history=4), np.arange(1, 2400) * 0.25
+    times, ends = response_times(291, context=4), np.arange(1, 2400) * 0.25
     weights = lanczos_weights(ends, times).astype(np.float32)
     features = np.random.default_rng(0).standard_normal((len(ends), 768)).astype(np.float32)
     bench.time("Lanczos of a ten-minute story, sparse product", lambda: weights @ features)

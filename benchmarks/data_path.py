@@ -4,7 +4,7 @@ Responses are float64 HDF5 files of 94,251 voxels, as published; nothing is kept
 system's copy of a file is dropped before each read. The model is tiny, so that steps are some ten times shorter than
 WavLM Base+'s on this CPU would be, and reading has to be fast to go unnoticed.
 
-    python benchmarks/data_path.py             (some three minutes, 1 GB of disk)
+    python -m benchmarks.data_path             (some three minutes, 1 GB of disk)
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -31,10 +30,8 @@ from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.memory import keep_freed_memory
 from brainwavlm_fast.training import start_run
 from brainwavlm_fast.training.log import read_log
-from brainwavlm_fast.training.material import Material
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from helpers.tiny import save_tiny
+from brainwavlm_fast.training.training_data import TrainingData
+from tests.helpers.tiny import save_tiny
 
 RESULTS = Path(__file__).parent / "results" / "data_path.json"
 N_VOXELS = 94_251
@@ -68,16 +65,16 @@ def drop_copy(path: Path) -> None:
 def measure(work: Path) -> dict[str, Any]:
     """Two epochs over 750 TRs."""
     data, reads = make_wide_tree(work / "data"), []
-    real = Material.responses
+    real = TrainingData.responses
 
-    def from_disk(self: Material, subject: str, story: str) -> Tensor:
+    def from_disk(self: TrainingData, subject: str, story: str) -> Tensor:
         drop_copy(self.dataset.response_path(subject, story))
         started = time.perf_counter()
         found = real(self, subject, story)
         reads.append(time.perf_counter() - started)
         return found
 
-    Material.responses = from_disk  # type: ignore[method-assign]
+    TrainingData.responses = from_disk  # type: ignore[method-assign]
     model = ModelConfig(model=str(save_tiny(work / "wavlm")), layer=2)
     train = TrainConfig(subject="UTS02", validation=(), epochs=2, save_every=10**6, responses_gb=0.0)
     summary = start_run(work / "run", RunConfig(str(data), "paper", model, train))

@@ -7,15 +7,14 @@ splits (one penalty for all targets, which is all that it offers then), and one 
 *Features*: all hidden states of WavLM Base+'s size, against a call of ``transformers`` a window.
 Each is held to the other's numbers first.
 
-    python benchmarks/evaluation.py                        (some fifteen minutes and 8 GiB)
-    python benchmarks/evaluation.py --parts probes,features
+    python -m benchmarks.evaluation                        (some fifteen minutes and 8 GiB)
+    python -m benchmarks.evaluation --parts probes,features
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 import warnings
@@ -30,17 +29,16 @@ from transformers import WavLMConfig, WavLMModel
 
 from brainwavlm_fast import RidgeCV, delay_stack
 from brainwavlm_fast.config import ModelConfig
-from brainwavlm_fast.data import Split
+from brainwavlm_fast.data import StorySplit
 from brainwavlm_fast.evaluation.encoding import encode
-from brainwavlm_fast.evaluation.ridge_alphas import FIELD_ALPHAS
-from brainwavlm_fast.evaluation.splits import ChunkBootstrap, resolve_splits
 from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.memory import keep_freed_memory
 from brainwavlm_fast.model import Encoder, Story
 from brainwavlm_fast.model.activations import frames_at_once
+from brainwavlm_fast.ridge.alphas import FIELD_ALPHAS
+from brainwavlm_fast.ridge.row_splits import ChunkBootstrap, resolve_splits
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from ridge import field_ridge, zscored
+from .ridge import field_ridge, zscored
 
 RESULTS = Path(__file__).parent / "results" / "evaluation.json"
 ALPHAS = np.array(FIELD_ALPHAS)
@@ -86,16 +84,16 @@ class InMemory:
 
 def encoding(n_stories: int, n_voxels: int) -> Result:
     """One epoch's encoding models."""
-    rng, history = np.random.default_rng(0), max(DELAYS)
+    rng, context = np.random.default_rng(0), max(DELAYS)
     lengths = {f"story-{k:02d}": STORY for k in range(n_stories)} | {"test": TEST_TRS}
-    features = {name: smooth(rng, n + history, 768) for name, n in lengths.items()}
+    features = {name: smooth(rng, n + context, 768) for name, n in lengths.items()}
     weights = rng.standard_normal((768, n_voxels), dtype=np.float32) * np.float32(0.02)
     measured = {
-        name: features[name][history - 2 : -2] @ weights + rng.standard_normal((n, n_voxels), dtype=np.float32)
+        name: features[name][context - 2 : -2] @ weights + rng.standard_normal((n, n_voxels), dtype=np.float32)
         for name, n in lengths.items()
     }
     train = tuple(name for name in lengths if name != "test")
-    split = Split(train, (), ("test",))
+    split = StorySplit(train, (), ("test",))
     onsets = np.cumsum([0, *(lengths[name] for name in train[:-1])])
     splits = resolve_splits(ChunkBootstrap(3, chunk_length=40), sum(lengths[s] for s in train), run_onsets=onsets)
 
@@ -103,7 +101,7 @@ def encoding(n_stories: int, n_voxels: int) -> Result:
         return encode(features, responses, split=split, delays=DELAYS).test["test"]
 
     def field(responses: InMemory) -> np.ndarray:
-        stacked = {s: delay_stack(zscored(f).astype(np.float64), DELAYS, history=history) for s, f in features.items()}
+        stacked = {s: delay_stack(zscored(f).astype(np.float64), DELAYS, context=context) for s, f in features.items()}
         everything = slice(0, responses.n_voxels)
         X = np.concatenate([stacked[s] for s in train])
         Y = np.concatenate([zscored(responses.read(s, everything).astype(np.float64)) for s in train])
@@ -157,7 +155,7 @@ def features(n_windows: int) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         wavlm = WavLMModel(WavLMConfig()).eval()
         wavlm.save_pretrained(folder)
-        config = ModelConfig(model=folder, tune="frozen", layer=0)
+        config = ModelConfig(model=folder, finetune="frozen", layer=0)
         encoder = Encoder.from_config(config, whole=True).eval()
     audio = np.random.default_rng(0).standard_normal(16_000 * 20 + 4000 * n_windows).astype(np.float32)
     story = Story(audio, 4, config, for_training=False)

@@ -26,12 +26,12 @@ for tool in memcheck racecheck initcheck; do
     compute-sanitizer --tool $tool --error-exitcode 9 python3 -m pytest -q -p no:cacheprovider tests/test_gpu.py \
         -k "definition or nan or cancel" 2>&1 | tee -a "$out/sanitizer.log" | tail -4 || status=1
 done
-python3 benchmarks/core.py --device cuda --out "$out/core-gpu.json" || status=1
+python3 -m benchmarks.core --device cuda --out "$out/core-gpu.json" || status=1
 peers=0 # himalaya is measured beside ours where it is installed
 python3 -c "import himalaya" 2>/dev/null && peers=1
-python3 benchmarks/ridge.py --device cuda --peer-rounds $peers --out "$out/ridge-gpu.json" || status=1
-python3 benchmarks/ridge.py --device cuda --n 9000 --p 3072 --targets 90000 --peer-rounds $peers \
+python3 -m benchmarks.ridge --device cuda --peer-rounds $peers --out "$out/ridge-gpu.json" || status=1
+python3 -m benchmarks.ridge --device cuda --n 9000 --p 3072 --targets 90000 --peer-rounds $peers \
     --out "$out/ridge-gpu-full.json" || status=1
-python3 benchmarks/step.py --device cuda --out "$out/step-gpu.json" || status=1
-python3 benchmarks/step.py --device cuda --limit-gb 8 --out "$out/step-gpu-8gb.json" || status=1
+python3 -m benchmarks.step --device cuda --out "$out/step-gpu.json" || status=1
+python3 -m benchmarks.step --device cuda --limit-gb 8 --out "$out/step-gpu-8gb.json" || status=1
 exit $status

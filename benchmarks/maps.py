@@ -3,7 +3,7 @@
 The surfaces are folded sheets of FreeSurfer's size, the mask the voxels nearest to them. First some pixels are compared
 with a search through all triangles; then the view is made, opened from its cache, and drawn. One core, one thread.
 
-    python benchmarks/maps.py                       (a minute; writes benchmarks/results/maps.json)
+    python -m benchmarks.maps                       (a minute; writes benchmarks/results/maps.json)
 """
 
 from __future__ import annotations
@@ -25,13 +25,11 @@ import nibabel
 import numpy as np
 from scipy.spatial import cKDTree
 
+from brainwavlm_fast.anatomy.surfaces import SIDES, Surface, load_surface
 from brainwavlm_fast.data import find_dataset
-from brainwavlm_fast.data.surfaces import SIDES, Surface, load_surface
 from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.memory import peak_memory
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from helpers.saved_runs import make_saved_run
+from tests.helpers.saved_runs import make_saved_run
 
 RESULTS = Path(__file__).parent / "results" / "maps.json"
 N_VOXELS, N_U, N_V = 95_556, 388, 387
@@ -103,10 +101,10 @@ def wrong_pixels(view: Any, surfaces: dict[str, Surface], n: int = 400) -> int:
 def draw(folder: Path) -> dict[str, Any]:
     """Everything that is measured, in a process of its own whose memory is nobody else's."""
     from brainwavlm_fast.figures.brains import Brains, draw_voxel_map, run_maps
-    from brainwavlm_fast.figures.saved import open_saved
     from brainwavlm_fast.figures.style import save
     from brainwavlm_fast.figures.views import WIDTH, open_view
     from brainwavlm_fast.report import write_report
+    from brainwavlm_fast.results.saved import open_saved
 
     (run,) = open_saved([folder / "run"]).runs
     gain = run_maps(run)[0]
@@ -141,9 +139,9 @@ def draw(folder: Path) -> dict[str, Any]:
 def draw_once(folder: Path) -> dict[str, Any]:
     """Memory of drawing one flat map from the cache, and nothing else."""
     from brainwavlm_fast.figures.brains import Brains, draw_voxel_map, run_maps
-    from brainwavlm_fast.figures.saved import open_saved
     from brainwavlm_fast.figures.style import save
     from brainwavlm_fast.figures.views import WIDTH
+    from brainwavlm_fast.results.saved import open_saved
 
     (run,) = open_saved([folder / "run"]).runs
     drawing = draw_voxel_map(Brains(None, WIDTH), run, run_maps(run)[0], kind="flat", threshold=0.15)

@@ -5,7 +5,7 @@ alone (``--freeze``: ridge on the features must be exactly unchanged), and tuned
 (``--null``) for the same number of steps. Learning rates and block size were chosen on seed 0's validation story, so
 seed 0 is not among the default seeds; the epoch is chosen by each run's own validation story.
 
-    python benchmarks/planted.py --work /tmp/planted --seeds 1,2,3
+    python -m benchmarks.planted --work /tmp/planted --seeds 1,2,3
 
 Seeds that are in the results already are not run again.
 """

@@ -4,7 +4,7 @@ Each seed's brain is tuned in float32 with the front end kept in float32, with i
 bfloat16 with it kept in float16; then evaluated as ever, which is in float32. A second float32 run with another seed
 for readout and order of stories says how much of a difference is chance.
 
-    python benchmarks/precision.py --work /tmp/precision --seeds 0,1
+    python -m benchmarks.precision --work /tmp/precision --seeds 0,1
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from planted import TUNING, bwlm
-
 from brainwavlm_fast.files import provenance, write_json
+
+from .planted import TUNING, bwlm
 
 RESULTS = Path(__file__).parent / "results" / "precision.json"
 MODES = {

@@ -5,7 +5,7 @@ gradients of the two must agree before anything is timed. WavLM Base+'s size, th
 step of Adam included. Beside seconds on the clock, which need as many idle cores as there are processes, seconds of
 work are given: processor time of the lone process, and of the busiest of all.
 
-    python benchmarks/processes.py             (about five minutes and 9 GiB on two cores)
+    python -m benchmarks.processes             (about five minutes and 9 GiB on two cores)
 """
 
 from __future__ import annotations
@@ -30,16 +30,14 @@ from torch import Tensor
 from transformers import WavLMConfig, WavLMModel
 
 from brainwavlm_fast.config import ModelConfig, TrainConfig
-from brainwavlm_fast.distributed import ALONE, Ranks, opened_ranks
+from brainwavlm_fast.distributed import SINGLE_PROCESS, Ranks, opened_ranks
 from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.memory import keep_freed_memory
 from brainwavlm_fast.model import BrainWavLM, Story
 from brainwavlm_fast.training.loop import make_optimizer
-from brainwavlm_fast.training.material import Block
 from brainwavlm_fast.training.step import Step, sharing_windows
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from helpers.tiny import randomise_lora
+from brainwavlm_fast.training.training_data import Block
+from tests.helpers.tiny import randomise_lora
 
 RESULTS = Path(__file__).parent / "results" / "processes.json"
 N_TRS, START, STOP, N_VOXELS = 48, 20, 35, 90_000
@@ -83,8 +81,12 @@ def steps_of(folder: str, ranks: Ranks) -> tuple[BrainWavLM, int, dict[str, Call
 
         return make
 
-    first, last, _ = model.block_span(story, START, STOP, with_history=True)
-    return model, len(story.rows(first, last)[0]), {"one process": made_by(ALONE), "all processes": made_by(ranks)}
+    first, last, _ = model.block_span(story, START, STOP, with_context=True)
+    return (
+        model,
+        len(story.rows(first, last)[0]),
+        {"one process": made_by(SINGLE_PROCESS), "all processes": made_by(ranks)},
+    )
 
 
 def rank_main(folder: str, rounds: int, out: Path) -> None:
@@ -96,7 +98,7 @@ def rank_main(folder: str, rounds: int, out: Path) -> None:
         errors = {}
         shared = float(steps["all processes"]()[0])
         gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-        if ranks.first:
+        if ranks.is_main:
             alone = float(steps["one process"]()[0])
             errors["loss"] = abs(shared / alone - 1)
             worst = [
@@ -112,9 +114,9 @@ def rank_main(folder: str, rounds: int, out: Path) -> None:
         work: dict[str, list[float]] = {name: [] for name in steps}
         for _ in range(rounds):
             for name, step in steps.items():
-                ranks.wait()
+                ranks.barrier()
                 spent = 0.0
-                if ranks.first or name == "all processes":
+                if ranks.is_main or name == "all processes":
                     started, before = time.perf_counter(), time.process_time()
                     step()
                     spent = time.process_time() - before
@@ -122,7 +124,7 @@ def rank_main(folder: str, rounds: int, out: Path) -> None:
                 everyone = torch.zeros(ranks.size, dtype=torch.float64)
                 everyone[ranks.rank] = spent
                 work[name].append(float(ranks.sum([everyone])[0].max()))
-        if ranks.first:
+        if ranks.is_main:
             report(seconds, work, n_windows, ranks.size, errors, out)
 
 

@@ -38,16 +38,16 @@ class PublishedStep:
             if "lora_" in name or name.startswith("readout")
         }
         config = model.config
-        self._plan = plan_windows(len(audio), response_times(n_trs, history=config.history), stride=config.stride)
+        self._plan = plan_windows(len(audio), response_times(n_trs, context=config.context), stride=config.stride)
 
-    def loss(self, measured: Tensor, start: int, stop: int, *, with_history: bool = True) -> Tensor:
+    def loss(self, measured: Tensor, start: int, stop: int, *, with_context: bool = True) -> Tensor:
         """Loss of responses ``start`` to ``stop - 1``, with its graph; ``measured`` is (stop - start, n_voxels).
 
-        As published a block starts from zeros; ``with_history`` its delays see the rows before it, as ours do.
+        As published a block starts from zeros; ``with_context`` its delays see the rows before it, as ours do.
         """
-        delays, history = self._config.delays, self._config.history
-        first, last = (start - max(delays), stop - min(delays)) if with_history else (start, stop)
-        used, filtered = self._plan.rows(first + history, last + history)
+        delays, context = self._config.delays, self._config.context
+        first, last = (start - max(delays), stop - min(delays)) if with_context else (start, stop)
+        used, filtered = self._plan.rows(first + context, last + context)
         features = self._features(used)
         rows = torch.from_numpy(filtered).to(features) @ features
         rows = (rows - rows.mean(0)) / torch.sqrt(rows.var(0, unbiased=False) + 1e-5)
@@ -60,7 +60,7 @@ class PublishedStep:
             predicted = predicted + self.trained[f"readout.layers.{k}.bias"]
         p, m = predicted - predicted.mean(1, keepdim=True), measured - measured.mean(1, keepdim=True)
         norms = p.norm(dim=1) * m.norm(dim=1)
-        norms = norms.where(norms > 0, torch.inf)  # no history, a readout that starts without bias: the row is constant
+        norms = norms.where(norms > 0, torch.inf)  # no context, a readout that starts without bias: the row is constant
         return -((p * m).sum(1) / norms).mean()
 
     def _features(self, used: np.ndarray) -> Tensor:

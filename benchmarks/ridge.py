@@ -3,15 +3,14 @@
 Scores and chosen penalties must agree with a plain float64 transcription of the field's method (on a few hundred of the
 targets) before anything is timed. One core by default, one process, one run: compare ratios, not seconds.
 
-    python benchmarks/ridge.py                      (n 3,000, p 1,024, 20,000 targets: some ten minutes on one core)
-    python benchmarks/ridge.py --device cuda --n 9000 --p 3072 --targets 90000       (beside himalaya's CUDA back end)
+    python -m benchmarks.ridge                      (n 3,000, p 1,024, 20,000 targets: some ten minutes on one core)
+    python -m benchmarks.ridge --device cuda --n 9000 --p 3072 --targets 90000       (beside himalaya's CUDA back end)
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,12 +20,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from brainwavlm_fast import RidgeCV, delay_stack
-from brainwavlm_fast.evaluation.splits import ChunkBootstrap
 from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.memory import peak_memory
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "evaluation"))
-from field_ridge import svd_ridge, zscored
+from brainwavlm_fast.ridge.row_splits import ChunkBootstrap
+from tests.helpers.field_ridge import svd_ridge, zscored
 
 RESULTS = Path(__file__).parent / "results" / "ridge.json"
 ALPHAS = np.logspace(1, 4, 10)

@@ -4,7 +4,7 @@ Two runs of the same configuration, regularisers on, through the command line. O
 read every half second; the other is killed (SIGKILL) at random steps, a random moment into each, and resumed. Every
 tensor of their last checkpoints, and their logs, must be equal.
 
-    python benchmarks/soak.py                  (about six minutes on one core)
+    python -m benchmarks.soak                  (about six minutes on one core)
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ from safetensors.torch import load_file
 
 from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.training.log import read_log
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from helpers.tiny import save_tiny
-from helpers.tree import make_tree
+from tests.helpers.tiny import save_tiny
+from tests.helpers.tree import make_tree
 
 RESULTS = Path(__file__).parent / "results" / "soak.json"
 BLOCKS_PER_EPOCH = 25  # two training stories of 25 and 23 TRs, two TRs a block

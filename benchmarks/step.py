@@ -6,9 +6,9 @@ compared: in float64 on a small model every shortcut together gives the publishe
 rounding. What float16 and bfloat16 change is measured there, too. Rounds are interleaved, ratios are of medians;
 none is given where the system was handing out memory meanwhile.
 
-    python benchmarks/step.py                       CPU, one thread, 16 windows: about ten minutes and 8 GiB
-    python benchmarks/step.py --device cuda         the paper's step: 121 windows, 90,000 voxels, and an epoch projected
-    python benchmarks/step.py --device cuda --limit-gb 8 --out FILE      ours alone, as if the GPU had no more
+    python -m benchmarks.step                       CPU, one thread, 16 windows: about ten minutes and 8 GiB
+    python -m benchmarks.step --device cuda         the paper's step: 121 windows, 90,000 voxels, and an epoch projected
+    python -m benchmarks.step --device cuda --limit-gb 8 --out FILE      ours alone, as if the GPU had no more
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from step_epoch import limited, project
-from step_pair import QUIET, Pair, Size, seconds_of, small, system_seconds
 from torch import Tensor
 from transformers import WavLMConfig, WavLMModel
 
 from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.memory import GIB, keep_freed_memory, peak_memory
 from brainwavlm_fast.model import Story
+
+from .step_epoch import limited, project
+from .step_pair import QUIET, Pair, Size, seconds_of, small, system_seconds
 
 RESULTS = Path(__file__).parent / "results"
 N_VOXELS = 90_000
@@ -181,7 +182,7 @@ def main() -> None:
             torch.nn.init.normal_(layer.attention.gru_rel_pos_linear.weight)
         wavlm.save_pretrained(folder)
         pair = Pair(folder, size, N_VOXELS, options.device)
-    block = pair.model.block_span(pair.story(), size.start, size.stop, with_history=False)[:2]
+    block = pair.model.block_span(pair.story(), size.start, size.stop, with_context=False)[:2]
     n_windows = len(pair.story().rows(*block)[0])
     print(f"{n_windows} windows, {N_VOXELS} voxels, {options.threads} thread(s)")
     found = measure(pair, options.rounds) if options.limit_gb is None else limited(pair, options.limit_gb)

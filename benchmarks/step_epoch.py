@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from step_pair import Pair, seconds_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from brainwavlm_fast.config import Precision
 from brainwavlm_fast.memory import GIB
 from brainwavlm_fast.model import Story, step_memory
+
+from .step_pair import Pair, seconds_of
 
 EPOCH_TRS = 28_088  # three of the data set's subjects heard 15.6 h, 2 s a TR
 _N_WINDOWS, _WAVES = 121, 32  # of a step; through the front end at once
@@ -88,7 +89,7 @@ def limited(pair: Pair, limit: float) -> dict[str, Any]:
         pair.model.encoder.use_precision(precision)
         needed = step_memory(pair.model.encoder, pair.model, n_windows=_N_WINDOWS, n_samples=64_000)
         chosen = needed.choose(int(limit * GIB))
-        pair.model.encoder.recompute = chosen == "recompute"
+        pair.model.encoder.recompute = chosen == "on"
         result[precision] = {"memory": chosen, "estimate_gib": vars(needed)[chosen] / GIB}
         result[precision] |= project(pair, pair.story("fp16"), n_steps=20)
     return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,16 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from published_step import PublishedStep
 from torch import Tensor
 from transformers import WavLMModel
 
 from brainwavlm_fast.config import CacheType, ModelConfig
 from brainwavlm_fast.model import BrainWavLM, Story
 from brainwavlm_fast.training.losses import training_loss
+from tests.helpers.tiny import randomise_lora, save_tiny
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from helpers.tiny import randomise_lora, save_tiny
+from .published_step import PublishedStep
 
 QUIET = {f"{name}_dropout": 0.0 for name in ("hidden", "activation", "attention", "feat_proj")}
 QUIET |= {"layerdrop": 0.0, "mask_time_prob": 0.0}
@@ -31,7 +29,7 @@ QUIET |= {"layerdrop": 0.0, "mask_time_prob": 0.0}
 class Size:
     """A step: seconds between windows, rows of a story, responses of the block that is compared.
 
-    Blocks are as published, without the rows before them: those are the step's before, where history is carried.
+    Blocks are as published, without the rows before them: those are the step's before, where context is carried.
     """
 
     stride: float
@@ -72,12 +70,12 @@ class Pair:
     def ours(self, story: Story, start: int | None = None) -> Tensor:
         """Our loss of a block, with its graph."""
         start, n = self.size.start if start is None else start, self.size.stop - self.size.start
-        predicted = self.model(story, start, start + n, with_history=False)
+        predicted = self.model(story, start, start + n, with_context=False)
         return training_loss("voxels", predicted, self.measured[start : start + n])
 
     def theirs(self, published: PublishedStep) -> Tensor:
         size = self.size
-        return published.loss(self.measured[size.start : size.stop], size.start, size.stop, with_history=False)
+        return published.loss(self.measured[size.start : size.stop], size.start, size.stop, with_context=False)
 
     def trained(self) -> dict[str, Tensor]:
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}

@@ -6,7 +6,7 @@ what the pre-trained student hears already, for the same number of steps; the la
 chosen. A change is held against the null's: its mean over the three null subjects, and their spread. The words that
 are probed are the shared teacher's.
 
-    python benchmarks/subjects.py --work /tmp/subjects         (some ninety minutes on one core)
+    python -m benchmarks.subjects --work /tmp/subjects         (some ninety minutes on one core)
 
 What is done already in the working folder is read back.
 """
@@ -21,9 +21,10 @@ from typing import Any
 
 import h5py
 import numpy as np
-from planted import TUNING, bwlm
 
 from brainwavlm_fast.files import provenance, write_json
+
+from .planted import TUNING, bwlm
 
 RESULTS = Path(__file__).parent / "results" / "subjects.json"
 SUBJECTS = ("UTS01", "UTS02", "UTS03")

@@ -10,7 +10,7 @@ from typing import Any
 
 _HOMES = {
     "BrainWavLM": "model",
-    "RidgeCV": "evaluation.ridge",
+    "RidgeCV": "ridge.estimator",
     "correlation": "kernels",
     "correlation_loss": "kernels",
     "delay_stack": "kernels",

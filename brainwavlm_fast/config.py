@@ -16,12 +16,12 @@ from .errors import ConfigError, suggest
 from .files import read_json, write_json
 
 Token = Literal["first", "last", "mean"]
-Tune = Literal["lora", "full", "frozen"]
+Finetune = Literal["lora", "full", "frozen"]
 Loss = Literal["voxels", "time", "mse"]
 Precision = Literal["fp32", "bf16"]
 CacheType = Literal["fp16", "fp32"]
-Memory = Literal["auto", "keep", "recompute"]
-Share = Literal["windows", "blocks"]
+ActivationCheckpointing = Literal["auto", "on", "off"]
+Parallelism = Literal["windows", "blocks"]
 Clock = Literal["sound", "scanner"]
 
 
@@ -43,7 +43,7 @@ class ModelConfig:
     clock : ``sound``: response row k is centred 11 + 2k s after the sound's onset; ``scanner``: 9 s later
         (authors' release).
     delays : FIR delays in TRs, at least 0.
-    tune : ``lora`` (paper), ``full`` (every weight, no LoRA), ``frozen`` (readout only, the linear baseline).
+    finetune : ``lora`` (paper), ``full`` (every weight, no LoRA), ``frozen`` (readout only, the linear baseline).
     lora_rank, lora_alpha, lora_dropout : PEFT's, on q, k and v of every layer up to ``layer``.
     bottleneck : width of the readout's middle, 0 for a single linear map.
     regularisers : WavLM's own dropout, layer drop and SpecAugment while training.
@@ -58,7 +58,7 @@ class ModelConfig:
     negative_lobes: bool = True
     clock: Clock = "sound"
     delays: tuple[int, ...] = (1, 2, 3, 4)
-    tune: Tune = "lora"
+    finetune: Finetune = "lora"
     lora_rank: int = 4
     lora_alpha: float = 4.0
     lora_dropout: float = 0.1
@@ -68,7 +68,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _check_types(self)
         _require(self.layer >= 0, "layer", self.layer, "0 or more")
-        _require(self.layer > 0 or self.tune != "lora", "layer", self.layer, "at least 1 with LoRA")
+        _require(self.layer > 0 or self.finetune != "lora", "layer", self.layer, "at least 1 with LoRA")
         _require(self.window > 0, "window", self.window, "a positive number of seconds")
         _require(0 < self.stride <= self.window, "stride", self.stride, f"in (0, window = {self.window}]")
         _require(self.lanczos_lobes >= 1, "lanczos_lobes", self.lanczos_lobes, "1 or more")
@@ -78,13 +78,13 @@ class ModelConfig:
             self.delays,
             "distinct whole numbers of TRs, 0 or more",
         )
-        _require(self.lora_rank >= 1, "lora_rank", self.lora_rank, "1 or more (use tune = 'full' for no LoRA)")
+        _require(self.lora_rank >= 1, "lora_rank", self.lora_rank, "1 or more (use finetune = 'full' for no LoRA)")
         _require(self.lora_alpha > 0, "lora_alpha", self.lora_alpha, "positive")
         _require(0 <= self.lora_dropout < 1, "lora_dropout", self.lora_dropout, "in [0, 1)")
         _require(self.bottleneck >= 0, "bottleneck", self.bottleneck, "0 or more")
 
     @property
-    def history(self) -> int:
+    def context(self) -> int:
         """TRs of features needed before a story's first response."""
         return max(self.delays)
 
@@ -104,20 +104,20 @@ class TrainConfig:
     loss : ``voxels``: minus the correlation across voxels at each TR (paper); ``time``: across the block's TRs for
         each voxel; ``mse``.
     block_size : TRs in a step.
-    block_history : True brings the true features before a block along; False fills with zeros (authors' release).
-    carry_history : these features are the ones that the step before computed, without a gradient: fewer windows a step.
+    block_context : True brings the true features before a block along; False fills with zeros (authors' release).
+    carry_context : these features are the ones that the step before computed, without a gradient: fewer windows a step.
     lr_encoder, lr_readout : Adam's learning rates.
     epochs, seed, precision : as named; the seed shuffles stories once and keys each step's randomness.
     save_every : steps between checkpoints inside an epoch.
     cache_gb : the frozen front end's output is kept in memory when all training windows fit this many GiB.
     cache_dir : folder in which it is kept on disk instead, whatever its size; empty: in memory.
     cache_dtype : type in which it is kept.
-    memory : ``keep`` activations between forward and backward, or ``recompute`` them, layer by layer, a few windows at
-        a time: the same numbers for half as much time again; ``auto`` recomputes if keeping would not fit.
+    activation_checkpointing : ``on`` computes activations again in the backward pass, layer by layer, a few windows
+        at a time: the same numbers for half as much time again; ``off`` keeps them; ``auto``: on if they would not fit.
     responses_gb : responses stay in memory up to this many GiB (on a GPU: half of what is free there); other stories
         are read ahead of their turn.
-    split : what several processes share: the ``windows`` of each block (a single process's numbers), or they take
-        ``blocks`` of their own (as many blocks a step as there are processes).
+    parallelism : how work is sharded over processes: the ``windows`` of each block (a single process's numbers), or
+        whole ``blocks`` (as many blocks per step as there are processes).
     """
 
     subject: str = "UTS01"
@@ -127,7 +127,7 @@ class TrainConfig:
     test: tuple[str, ...] = ("wheretheressmoke",)
     loss: Loss = "voxels"
     block_size: int = 10
-    block_history: bool = True
+    block_context: bool = True
     lr_encoder: float = 1e-4
     lr_readout: float = 1e-4
     epochs: int = 20
@@ -137,11 +137,11 @@ class TrainConfig:
     cache_gb: float = 4.0
     cache_dir: str = field(default="", metadata={_LATER: True})
     cache_dtype: CacheType = field(default="fp16", metadata={_LATER: True})
-    memory: Memory = field(default="auto", metadata={_LATER: True})
+    activation_checkpointing: ActivationCheckpointing = field(default="auto", metadata={_LATER: True})
     more_subjects: tuple[str, ...] = field(default=(), metadata={_LATER: True})
-    carry_history: bool = field(default=False, metadata={_LATER: True})
+    carry_context: bool = field(default=False, metadata={_LATER: True})
     responses_gb: float = field(default=4.0, metadata={_LATER: True})
-    split: Share = field(default="windows", metadata={_LATER: True})
+    parallelism: Parallelism = field(default="windows", metadata={_LATER: True})
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -165,8 +165,8 @@ class TrainConfig:
             raise ConfigError(f"subject {', '.join(twice)} is named more than once; name each subject once.")
         if self.target and self.more_subjects:
             raise ConfigError("a target is the same for every subject; name one subject, whose stories are used.")
-        if self.carry_history and not self.block_history:
-            raise ConfigError("carry_history is on, but blocks have no history here (block_history is off).")
+        if self.carry_context and not self.block_context:
+            raise ConfigError("carry_context is on, but blocks have no context here (block_context is off).")
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -211,7 +211,7 @@ class RunConfig:
 
 _AUTHORS_RELEASE = (
     {"negative_lobes": False, "clock": "scanner"},
-    {"block_history": False},
+    {"block_context": False},
 )
 PRESETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "paper": ({}, {}),
@@ -223,7 +223,7 @@ def preset(name: str) -> tuple[ModelConfig, TrainConfig]:
     """The model and training configuration of a preset: ``paper`` or ``authors-release``.
 
     ``authors-release`` switches on three behaviours of the published scripts (method notes 4, 5 and 7), so that the
-    difference each makes can be measured: positive Lanczos lobes only, the scanner's clock, blocks without history.
+    difference each makes can be measured: positive Lanczos lobes only, the scanner's clock, blocks without context.
     """
     if name not in PRESETS:
         raise ConfigError(f"unknown preset '{name}': {suggest(name, PRESETS)}")

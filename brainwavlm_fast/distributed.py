@@ -21,7 +21,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .errors import BwlmError, ElsewhereError, RankLostError
+from .errors import BwlmError, PeerError, RankLostError
 
 Result = TypeVar("Result")
 _PATIENCE = timedelta(hours=4)  # one rank may check 70 GB of responses while the others wait for it
@@ -43,7 +43,7 @@ class Ranks:
     local_size: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this rank writes and reports."""
         return self.rank == 0
 
@@ -54,12 +54,12 @@ class Ranks:
             return torch.device("cpu")
         return torch.device("cuda", self.local_rank % torch.cuda.device_count())
 
-    def deal(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    def shard(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of the numbers that are this rank's: number modulo size, so that a number always has one owner."""
         return numbers if self.size == 1 else numbers[numbers % self.size == self.rank]
 
     def gather(self, own: Tensor, numbers: NDArray[np.int64]) -> Tensor:
-        """The rows of all ranks, (len(numbers), ...), from each one's ``own``, which belong to ``deal(numbers)``.
+        """The rows of all ranks, (len(numbers), ...), from each one's ``own``, which belong to ``shard(numbers)``.
 
         A gradient of the result flows back into the rows that this rank has given: where every rank goes on to the
         same loss, each has the gradient of its own part of the work, and parameters' gradients are summed over ranks.
@@ -71,7 +71,7 @@ class Ranks:
         place = np.zeros(len(numbers), dtype=np.int64)
         for rank in range(self.size):
             place[owners == rank] = rank * counts.max() + np.arange(counts[rank])
-        with _talking():
+        with translate_comm_errors():
             gathered = _Gather.apply(own, int(counts.max()), self.size, self.rank)
         return gathered[torch.from_numpy(place).to(own.device)]
 
@@ -80,27 +80,27 @@ class Ranks:
         if self.size == 1:
             return list(tensors)
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        with _talking():
+        with translate_comm_errors():
             dist.all_reduce(flat)
         parts = flat.split([tensor.numel() for tensor in tensors])
         return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
-    def stretch(self, n: int, *, multiple: int = 1) -> slice:
+    def local_slice(self, n: int, *, multiple: int = 1) -> slice:
         """This rank's stretch of ``n`` voxels; every stretch but the last starts and ends at a multiple."""
-        return self._stretches(n, multiple)[self.rank]
+        return self._slices(n, multiple)[self.rank]
 
-    def join(self, array: NDArray[Any], *, multiple: int = 1) -> None:
-        """Fill the last axis in place, each rank's :meth:`stretch` of it from that rank."""
+    def all_gather_slices(self, array: NDArray[Any], *, multiple: int = 1) -> None:
+        """Fill the last axis in place, each rank's :meth:`local_slice` of it from that rank."""
         if self.size == 1:
             return
-        for rank, stretch in enumerate(self._stretches(array.shape[-1], multiple)):
+        for rank, stretch in enumerate(self._slices(array.shape[-1], multiple)):
             part = np.ascontiguousarray(array[..., stretch])
             if part.size:
-                with _talking():
+                with translate_comm_errors():
                     dist.broadcast(torch.from_numpy(part.view(np.uint8)), src=rank)
                 array[..., stretch] = part
 
-    def _stretches(self, n: int, multiple: int) -> list[slice]:
+    def _slices(self, n: int, multiple: int) -> list[slice]:
         n_tiles = -(-n // multiple)
         edges = [min(n, multiple * (n_tiles * rank // self.size)) for rank in range(self.size + 1)]
         return [slice(a, b) for a, b in pairwise(edges)]
@@ -110,12 +110,12 @@ class Ranks:
 
         Raises
         ------
-        ElsewhereError : on the other ranks, with the first one's message.
+        PeerError : on the other ranks, with the first one's message.
         """
         if self.size == 1:
             return work()
         message: list[Any] = [None, None]
-        if self.first:
+        if self.is_main:
             try:
                 message[0] = work()
             except BwlmError as error:
@@ -124,25 +124,25 @@ class Ranks:
                 raise
         self._tell(message)
         if message[1] is not None:
-            raise ElsewhereError(message[1])
+            raise PeerError(message[1])
         return message[0]
 
     def _tell(self, message: list[Any]) -> None:
-        with _talking():
+        with translate_comm_errors():
             dist.broadcast_object_list(message, src=0)
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until every rank is here."""
         if self.size > 1:
-            with _talking():
+            with translate_comm_errors():
                 dist.all_reduce(torch.zeros(1))
 
     def shared(self, error: BwlmError) -> BwlmError:
         """An error that every rank raises at the same point, to be reported once."""
-        return error if self.first else ElsewhereError(str(error))
+        return error if self.is_main else PeerError(str(error))
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = Ranks()
 
 
 @contextmanager
@@ -155,12 +155,12 @@ def opened_ranks() -> Iterator[Ranks]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ or dist.is_initialized():
-        yield _connected() if dist.is_initialized() else ALONE
+        yield _connected() if dist.is_initialized() else SINGLE_PROCESS
         return
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-    with _talking():
+    with translate_comm_errors():
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_PATIENCE)
     yield _connected()
     dist.destroy_process_group()  # after an error the process ends anyway, and waiting here could keep it from that
@@ -172,7 +172,7 @@ def _connected() -> Ranks:
 
 
 @contextmanager
-def _talking() -> Iterator[None]:
+def translate_comm_errors() -> Iterator[None]:
     """A message between ranks; its failure means that one of them has gone."""
     try:
         yield

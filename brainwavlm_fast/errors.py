@@ -30,7 +30,7 @@ class RankLostError(BwlmError):
     """Another process of the job has ended, or cannot be reached."""
 
 
-class ElsewhereError(BwlmError):
+class PeerError(BwlmError):
     """The job ends for a reason that its first process reports."""
 
 

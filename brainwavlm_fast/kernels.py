@@ -101,7 +101,7 @@ def delay_stack(
     delays: Sequence[int],
     *,
     run_onsets: Sequence[int] | None = None,
-    history: int = 0,
+    context: int = 0,
     n_trs: int | None = None,
     zscore: bool = False,
     eps: float = 1e-5,
@@ -114,9 +114,9 @@ def delay_stack(
     x : (n_rows, n_features)
     delays : in TRs, distinct; positive looks back, negative ahead.
     run_onsets : first row of each run (story), rising from 0; one run by default. Nothing crosses from run to run.
-    history : this many rows of ``x`` lie before the first TR that is wanted, in the first run: delays see them, and
+    context : this many rows of ``x`` lie before the first TR that is wanted, in the first run: delays see them, and
         the z-score counts them.
-    n_trs : rows of the result, by default all after the history; more, if the last rows of ``x`` would see zeros only.
+    n_trs : rows of the result, by default all after the context; more, if the last rows of ``x`` would see zeros only.
     zscore : z-score each feature over each run on the way, (x - mean) / sqrt(variance + eps).
 
     Returns
@@ -126,12 +126,12 @@ def delay_stack(
     (x,) = _matrices(x=x)
     x = _row_major(x)
     chosen, onsets = check_delays(delays, run_onsets, len(x))
-    shape = (check_history(history, n_trs, onsets, len(x)), len(chosen) * x.shape[1])
+    shape = (check_context(context, n_trs, onsets, len(x)), len(chosen) * x.shape[1])
     out = _empty(x, shape)
     if not len(x):
         out[:] = 0
     moments = _empty(x, (2 * len(onsets), x.shape[1])) if zscore else None
-    _C.delay_stack(x, chosen, onsets, history, out, moments, eps, num_threads, _stream(x))
+    _C.delay_stack(x, chosen, onsets, context, out, moments, eps, num_threads, _stream(x))
     return out
 
 
@@ -150,7 +150,7 @@ def ridge_moments(
 
     Parameters
     ----------
-    a, b, e, mb : (rank, n_targets); see :mod:`brainwavlm_fast.evaluation.ridge_sweep`.
+    a, b, e, mb : (rank, n_targets); see :mod:`brainwavlm_fast.ridge.sweep`.
     shrink : (n_penalties, rank), d = 1 / (eigenvalue + penalty).
     shift : (n_penalties,)
     diagonal : (rank,)
@@ -184,11 +184,11 @@ def check_delays(delays: Sequence[int], run_onsets: Sequence[int] | None, n_trs:
     return chosen, onsets
 
 
-def check_history(history: int, n_trs: int | None, run_onsets: list[int], n_rows: int) -> int:
+def check_context(context: int, n_trs: int | None, run_onsets: list[int], n_rows: int) -> int:
     """Rows of the stack, or an error that names the argument."""
-    (before,) = _whole("history", [history])
+    (before,) = _whole("context", [context])
     if before < 0 or (len(run_onsets) > 1 and before > run_onsets[1]):
-        raise ValueError(f"history: expected 0 or more rows, all of the first run, got {history}.")
+        raise ValueError(f"context: expected 0 or more rows, all of the first run, got {context}.")
     (wanted,) = _whole("n_trs", [max(n_rows - before, 0) if n_trs is None else n_trs])
     if wanted < 0:
         raise ValueError(f"n_trs: expected 0 or more rows, got {n_trs}.")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .kernels import _C, _check_axis, check_delays, check_history
+from .kernels import _C, _check_axis, check_context, check_delays
 
 _FLOATS = (torch.float32, torch.float64)
 _HALVES = (torch.float16, torch.bfloat16)
@@ -61,7 +61,7 @@ def delay_stack(
     delays: Sequence[int],
     *,
     run_onsets: Sequence[int] | None = None,
-    history: int = 0,
+    context: int = 0,
     n_trs: int | None = None,
     zscore: bool = False,
     eps: float = 1e-5,
@@ -73,8 +73,8 @@ def delay_stack(
     """
     (wide,) = _pair(x=_wide(x))
     chosen, onsets = check_delays(delays, run_onsets, x.shape[0])
-    rows = check_history(history, n_trs, onsets, x.shape[0])
-    return _delay_stack(wide, chosen, onsets, history, rows, zscore, eps, num_threads)[0].to(x.dtype)
+    rows = check_context(context, n_trs, onsets, x.shape[0])
+    return _delay_stack(wide, chosen, onsets, context, rows, zscore, eps, num_threads)[0].to(x.dtype)
 
 
 def ridge_moments(
@@ -96,16 +96,16 @@ def ridge_moments(
     d = shrink.contiguous()
     covariance, variance, scale = (d.new_empty((len(d), b.shape[1])) for _ in range(3))
     _C.ridge_moments(
-        _face(a),
-        _face(b),
-        _face(e),
-        _face(mb),
-        _face(d),
-        _face(shift.contiguous()[None]),
-        _face(diagonal.contiguous()[None]),
-        _face(covariance),
-        _face(variance),
-        _face(scale),
+        _as_buffer(a),
+        _as_buffer(b),
+        _as_buffer(e),
+        _as_buffer(mb),
+        _as_buffer(d),
+        _as_buffer(shift.contiguous()[None]),
+        _as_buffer(diagonal.contiguous()[None]),
+        _as_buffer(covariance),
+        _as_buffer(variance),
+        _as_buffer(scale),
         num_threads,
         _stream(a),
     )
@@ -116,7 +116,7 @@ def ridge_moments(
 def _correlation(x: Tensor, y: Tensor, weights: Tensor | None, axis: int, num_threads: int) -> Tensor:
     x, y, w = _rows(x), _rows(y), _row(weights) if axis == 1 else None
     r = x.new_empty((1, x.shape[1 - axis]))
-    _C.correlation(_face(x), _face(y), axis, w, _face(r), None, 0.0, None, num_threads, _stream(x))
+    _C.correlation(_as_buffer(x), _as_buffer(y), axis, w, _as_buffer(r), None, 0.0, None, num_threads, _stream(x))
     return r[0].clone() if x.is_cuda else r[0]
 
 
@@ -131,7 +131,18 @@ def _correlation_backward(
 ) -> Tensor:
     x, y, w, g = _rows(x), _rows(y), _row(weights) if axis == 1 else None, g.contiguous()[None]
     r, gx = torch.empty_like(g), x.new_empty(x.shape)
-    _C.correlation(_face(x), _face(y), axis, w, _face(r), _face(g), 0.0, _face(gx), num_threads, _stream(x))
+    _C.correlation(
+        _as_buffer(x),
+        _as_buffer(y),
+        axis,
+        w,
+        _as_buffer(r),
+        _as_buffer(g),
+        0.0,
+        _as_buffer(gx),
+        num_threads,
+        _stream(x),
+    )
     if axis == 0 and weights is not None:
         gx.masked_fill_(weights == 0, 0)  # nothing comes of a voxel that does not count, NaN or not
     return gx
@@ -147,7 +158,7 @@ def _delay_stack(
     x: Tensor,
     delays: Sequence[int],
     run_onsets: Sequence[int],
-    history: int,
+    context: int,
     n_trs: int,
     zscore: bool,
     eps: float,
@@ -157,12 +168,12 @@ def _delay_stack(
     out = (x.new_empty if len(x) else x.new_zeros)((n_trs, len(delays) * x.shape[1]))
     moments = x.new_zeros((2 * len(run_onsets) if zscore else 0, x.shape[1]))
     _C.delay_stack(
-        _face(x),
+        _as_buffer(x),
         list(delays),
         list(run_onsets),
-        history,
-        _face(out),
-        _face(moments) if zscore else None,
+        context,
+        _as_buffer(out),
+        _as_buffer(moments) if zscore else None,
         eps,
         num_threads,
         _stream(x),
@@ -175,7 +186,7 @@ def _(
     x: Tensor,
     delays: Sequence[int],
     run_onsets: Sequence[int],
-    history: int,
+    context: int,
     n_trs: int,
     zscore: bool,
     eps: float,
@@ -194,7 +205,7 @@ def _delay_stack_backward(
     moments: Tensor,
     delays: Sequence[int],
     run_onsets: Sequence[int],
-    history: int,
+    context: int,
     n_rows: int,
     num_threads: int,
 ) -> Tensor:
@@ -202,13 +213,13 @@ def _delay_stack_backward(
     gx = g.new_empty((n_rows, g.shape[1] // len(delays)))
     scored = moments.shape[0] > 0
     _C.delay_stack_backward(
-        _face(g),
+        _as_buffer(g),
         list(delays),
         list(run_onsets),
-        history,
-        _face(gx),
-        _face(x) if scored else None,
-        _face(moments) if scored else None,
+        context,
+        _as_buffer(gx),
+        _as_buffer(x) if scored else None,
+        _as_buffer(moments) if scored else None,
         num_threads,
         _stream(g),
     )
@@ -222,7 +233,7 @@ def _(
     moments: Tensor,
     delays: Sequence[int],
     run_onsets: Sequence[int],
-    history: int,
+    context: int,
     n_rows: int,
     num_threads: int,
 ) -> Tensor:
@@ -242,7 +253,7 @@ def _correlation_gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
 
 
 def _save_delays(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, ctx.delays, ctx.run_onsets, ctx.history, _, zscore, _, ctx.num_threads = inputs
+    x, ctx.delays, ctx.run_onsets, ctx.context, _, zscore, _, ctx.num_threads = inputs
     ctx.n_rows = x.shape[0]
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(x if zscore else x.new_empty((0, 0)), output[1])
@@ -250,7 +261,7 @@ def _save_delays(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor
 
 def _delay_gradient(ctx: Any, g: Tensor, _: Any) -> tuple[Any, ...]:
     x, moments = ctx.saved_tensors
-    gx = _delay_stack_backward(g, x, moments, ctx.delays, ctx.run_onsets, ctx.history, ctx.n_rows, ctx.num_threads)
+    gx = _delay_stack_backward(g, x, moments, ctx.delays, ctx.run_onsets, ctx.context, ctx.n_rows, ctx.num_threads)
     return gx, None, None, None, None, None, None, None
 
 
@@ -286,7 +297,7 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _row(weights: Tensor | None) -> Any:
-    return None if weights is None else _face(weights.contiguous()[None])
+    return None if weights is None else _as_buffer(weights.contiguous()[None])
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -295,7 +306,7 @@ def _rows(x: Tensor) -> Tensor:
     return x if fits else x.contiguous()
 
 
-def _face(x: Tensor) -> Any:
+def _as_buffer(x: Tensor) -> Any:
     """What the core reads: NumPy's view of a CPU tensor, the CUDA array interface of a GPU one."""
     return x.detach() if x.is_cuda else x.detach().numpy()
 

@@ -120,17 +120,17 @@ def delay_stack(
     delays: Sequence[int],
     *,
     run_onsets: Sequence[int] | None = None,
-    history: int = 0,
+    context: int = 0,
     n_trs: int | None = None,
 ) -> Float:
-    """FIR stack of (n_rows, n_features): out[t, k * n_features + f] = x[history + t - delays[k], f], else 0.
+    """FIR stack of (n_rows, n_features): out[t, k * n_features + f] = x[context + t - delays[k], f], else 0.
 
     ``else``: where that row is not of t's run. Rows after the last of ``x`` belong to the last run.
     """
     x = np.asarray(x, np.float64)
     n_rows, n_features = x.shape
-    out = np.zeros((n_rows - history if n_trs is None else n_trs, len(delays) * n_features))
-    for row, k, source in _copies(n_rows, len(out), delays, run_onsets, history):
+    out = np.zeros((n_rows - context if n_trs is None else n_trs, len(delays) * n_features))
+    for row, k, source in _copies(n_rows, len(out), delays, run_onsets, context):
         out[row, k * n_features : (k + 1) * n_features] = x[source]
     return out
 
@@ -140,14 +140,14 @@ def delay_stack_backward(
     delays: Sequence[int],
     *,
     run_onsets: Sequence[int] | None = None,
-    history: int = 0,
+    context: int = 0,
     n_rows: int | None = None,
 ) -> Float:
     """Gradient of :func:`delay_stack` for ``x`` of ``n_rows``: each row collects from the rows that copied it."""
     g_out = np.asarray(g_out, np.float64)
     n_features = g_out.shape[1] // len(delays)
-    gx = np.zeros((len(g_out) + history if n_rows is None else n_rows, n_features))
-    for row, k, source in _copies(len(gx), len(g_out), delays, run_onsets, history):
+    gx = np.zeros((len(g_out) + context if n_rows is None else n_rows, n_features))
+    for row, k, source in _copies(len(gx), len(g_out), delays, run_onsets, context):
         gx[source] += g_out[row, k * n_features : (k + 1) * n_features]
     return gx
 
@@ -213,15 +213,15 @@ def _counted(pred: ArrayLike, target: ArrayLike, weights: ArrayLike) -> tuple[Fl
 
 
 def _copies(
-    n_rows: int, n_trs: int, delays: Sequence[int], run_onsets: Sequence[int] | None, history: int
+    n_rows: int, n_trs: int, delays: Sequence[int], run_onsets: Sequence[int] | None, context: int
 ) -> Iterator[tuple[int, int, int]]:
     """(row of the stack, which delay, row of x) of every row that is copied."""
     runs = _runs(n_rows, run_onsets)
     for row in range(n_trs):
-        first, last = next(run for run in reversed(runs) if run[0] <= row + history)
+        first, last = next(run for run in reversed(runs) if run[0] <= row + context)
         for k, delay in enumerate(delays):
-            if first <= row + history - delay < last:
-                yield row, k, row + history - delay
+            if first <= row + context - delay < last:
+                yield row, k, row + context - delay
 
 
 def _runs(n_trs: int, run_onsets: Sequence[int] | None) -> list[tuple[int, int]]:

@@ -72,7 +72,7 @@ def evaluate(
     """
     from brainwavlm_fast.distributed import opened_ranks
     from brainwavlm_fast.evaluation.encoding import RidgeSettings
-    from brainwavlm_fast.evaluation.run import evaluate_run, evaluation_name
+    from brainwavlm_fast.evaluation.evaluate import evaluate_run, evaluation_name
     from brainwavlm_fast.memory import keep_freed_memory
 
     require_least(("--chunk", chunk, 1), ("--splits", splits, 1), ("--gap", gap, 0), ("--seed", seed, 0))
@@ -96,7 +96,7 @@ def evaluate(
             progress=progress(),
             ranks=ranks,
         )
-    if not ranks.first:
+    if not ranks.is_main:
         return
     if as_json:
         print_json(summary)

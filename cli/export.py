@@ -37,8 +37,8 @@ def export(
 
     Example: `bwlm export runs/s02 --as gifti --surface inflated`
     """
-    from brainwavlm_fast.data.surfaces import Kind
-    from brainwavlm_fast.evaluation.maps import DEFAULT, Form, export_maps
+    from brainwavlm_fast.anatomy.surfaces import Kind
+    from brainwavlm_fast.results.export_maps import DEFAULT, Form, export_maps
 
     names = DEFAULT if what is None else tuple(name.strip() for name in what.split(",") if name.strip())
     paths = export_maps(

@@ -24,13 +24,13 @@ def features(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write hidden states at TR rate: a dataset (n_layers, history + n_trs, width) a story.
+    """Write hidden states at TR rate: a dataset (n_layers, context + n_trs, width) a story.
 
     Features are cached story by story: a stopped call goes on where it was, and a second one computes none again.
 
     Example: `bwlm features microsoft/wavlm-base-plus --layers 0-12 --data ds003020 --out wavlm.h5`
     """
-    from brainwavlm_fast.evaluation.export import export_features
+    from brainwavlm_fast.features.export import export_features
     from brainwavlm_fast.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -48,5 +48,5 @@ def features(
         return
     typer.echo(
         f"{out}: {len(head['stories'])} stories, layers {', '.join(map(str, head['layers']))} of {head['source']}; "
-        f"the first {head['history']} rows of each lie before its first response."
+        f"the first {head['context']} rows of each lie before its first response."
     )

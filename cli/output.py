@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from brainwavlm_fast.errors import BwlmError, ConfigError, ElsewhereError
+from brainwavlm_fast.errors import BwlmError, ConfigError, PeerError
 from brainwavlm_fast.progress import Progress, TerminalProgress
 
 Result = TypeVar("Result")
@@ -48,7 +48,7 @@ def shared_command(function: Callable[..., Result]) -> Callable[..., Result]:
     def wrapped(*args: Any, **kwargs: Any) -> Result:
         try:
             return function(*args, **kwargs)
-        except ElsewhereError:
+        except PeerError:
             raise typer.Exit(2) from None
         except BwlmError as error:
             fail(str(error))

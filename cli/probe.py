@@ -64,9 +64,9 @@ def probe(
     """
     from dataclasses import replace
 
-    from brainwavlm_fast.evaluation.probe_run import probe_runs
-    from brainwavlm_fast.evaluation.probes import ProbeSettings
     from brainwavlm_fast.memory import keep_freed_memory
+    from brainwavlm_fast.probes.fit import ProbeSettings
+    from brainwavlm_fast.probes.run import probe_runs
 
     require_least(("--chunk", chunk, 1), ("--seed", seed, 0), ("--stories", 1 if stories is None else stories, 1))
     settings = ProbeSettings(chunk_length=chunk, seed=seed)

@@ -27,8 +27,9 @@ def rois(
 
     Example: `bwlm rois --subject S02`
     """
-    from brainwavlm_fast.data import all_sets, find_dataset, voxel_set
-    from brainwavlm_fast.data.atlas import THICK_MM
+    from brainwavlm_fast.anatomy import all_sets, voxel_set
+    from brainwavlm_fast.anatomy.atlas import THICK_MM
+    from brainwavlm_fast.data import find_dataset
 
     dataset = find_dataset(data)
     subject = dataset.subject(subject)

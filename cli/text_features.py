@@ -28,7 +28,7 @@ def text_features(
 
     Example: `bwlm text-features huggyllama/llama-7b --layer 16 --data ds003020 --out llama.h5`
     """
-    from brainwavlm_fast.evaluation.export import export_text_features
+    from brainwavlm_fast.features.export import export_text_features
 
     head = export_text_features(
         model,

@@ -66,17 +66,21 @@ def train(
         Path | None, _option("Keep the front end on disk instead, in this folder; runs share it.", "--cache-dir")
     ] = None,
     cache_dtype: Annotated[str | None, _option("Keep it as fp16 (default) or fp32.", "--cache-dtype")] = None,
-    memory: Annotated[
-        str | None, _option("Activations: keep, recompute (less memory, slower), or auto (default).", "--memory")
+    activation_checkpointing: Annotated[
+        str | None,
+        _option(
+            "Activation checkpointing: on (less memory, slower), off, or auto (default).", "--activation-checkpointing"
+        ),
     ] = None,
     responses_gb: Annotated[
-        float | None, _option("Memory for kept responses, GiB (4); the rest is read ahead.", "--responses-gb")
+        float | None,
+        _option("Memory for kept responses, GiB (4); the rest is read ahead.", "--responses-gb"),
     ] = None,
-    carry_history: Annotated[
-        bool, _option("Take a block's lead rows from the step before instead of computing them.", "--carry-history")
+    carry_context: Annotated[
+        bool, _option("Take a block's context rows from the step before instead of computing them.", "--carry-context")
     ] = False,
-    split: Annotated[
-        str | None, _option("Under torchrun, share windows of a block (default) or blocks.", "--split")
+    parallelism: Annotated[
+        str | None, _option("Under torchrun, share windows of a block (default) or blocks.", "--parallelism")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -88,7 +92,7 @@ def train(
 
     Example: `bwlm train --subject S02 --roi lh --data ds003020 --out runs/s02-lh`
     """
-    from brainwavlm_fast.data import with_absolute_files
+    from brainwavlm_fast.anatomy import with_absolute_files
     from brainwavlm_fast.memory import keep_freed_memory
 
     chosen_model = {
@@ -97,7 +101,7 @@ def train(
         "token": token,
         "window": window,
         "stride": stride,
-        "tune": _tune(no_lora, freeze),
+        "finetune": _tune(no_lora, freeze),
         "lora_rank": lora_rank,
         "lora_alpha": None if lora_rank is None else float(lora_rank),
         "lora_dropout": lora_dropout,
@@ -123,10 +127,10 @@ def train(
         "cache_gb": cache_gb,
         "cache_dir": None if cache_dir is None else str(cache_dir.resolve()),
         "cache_dtype": cache_dtype,
-        "memory": memory,
+        "activation_checkpointing": activation_checkpointing,
         "responses_gb": responses_gb,
-        "carry_history": True if carry_history else None,
-        "split": split,
+        "carry_context": True if carry_context else None,
+        "parallelism": parallelism,
     }
     keep_freed_memory()
     if resume is not None:

@@ -24,16 +24,16 @@ void require_same(const std::string& name, const View& v, const View& like, int6
     require(v.rows == 0 || v.cols <= 1 || v.col_stride == 1, name + ": columns must be contiguous");
 }
 
-Delays checked(const Whole& delays, const Whole& run_onsets, int64_t history, int64_t rows) {
+Delays checked(const Whole& delays, const Whole& run_onsets, int64_t context, int64_t rows) {
     require(!delays.empty(), "delays: at least one is needed");
     require(!run_onsets.empty() && run_onsets[0] == 0, "run_onsets: the first run must start at row 0");
     for (size_t k = 1; k < run_onsets.size(); ++k)
         require(run_onsets[k] > run_onsets[k - 1] && run_onsets[k] < rows,
                 "run_onsets: must rise and stay below the number of rows");
-    require(history >= 0 && (run_onsets.size() == 1 || history <= run_onsets[1]),
-            "history: its rows must be the first run's, got " + std::to_string(history));
+    require(context >= 0 && (run_onsets.size() == 1 || context <= run_onsets[1]),
+            "context: its rows must be the first run's, got " + std::to_string(context));
     return {delays.data(), static_cast<int64_t>(delays.size()), run_onsets.data(),
-            static_cast<int64_t>(run_onsets.size()), history};
+            static_cast<int64_t>(run_onsets.size()), context};
 }
 
 // r and g are (1, n) matrices here, so that one conversion serves all arrays.
@@ -70,28 +70,28 @@ View moments_of(const std::optional<py::object>& given, const View& like, size_t
     return moments;
 }
 
-void delay_stack(const py::object& px, const Whole& delays, const Whole& run_onsets, int64_t history,
+void delay_stack(const py::object& px, const Whole& delays, const Whole& run_onsets, int64_t context,
                  const py::object& pout, const std::optional<py::object>& pmoments, double eps,
                  int num_threads, std::uintptr_t stream) {
     const View x = view_of("x", px), out = view_of("out", pout, true);
     require_same("x", x, x, x.rows, x.cols);
     require_same("out", out, x, out.rows, x.cols * static_cast<int64_t>(delays.size()));
     if (x.rows == 0) return;
-    const Delays d = checked(delays, run_onsets, history, x.rows);
+    const Delays d = checked(delays, run_onsets, context, x.rows);
     const View moments = moments_of(pmoments, x, run_onsets.size(), true);
     const Launch launch{num_threads, stream};
     py::gil_scoped_release release;
     (x.on_gpu ? cuda::delay_stack : cpu::delay_stack)(x, d, out, moments, eps, launch);
 }
 
-void delay_stack_backward(const py::object& pg, const Whole& delays, const Whole& run_onsets, int64_t history,
+void delay_stack_backward(const py::object& pg, const Whole& delays, const Whole& run_onsets, int64_t context,
                           const py::object& pgx, const std::optional<py::object>& px,
                           const std::optional<py::object>& pmoments, int num_threads, std::uintptr_t stream) {
     const View g_out = view_of("g_out", pg), gx = view_of("gx", pgx, true);
     require_same("gx", gx, gx, gx.rows, gx.cols);
     require_same("g_out", g_out, gx, g_out.rows, gx.cols * static_cast<int64_t>(delays.size()));
     if (gx.rows == 0) return;
-    const Delays d = checked(delays, run_onsets, history, gx.rows);
+    const Delays d = checked(delays, run_onsets, context, gx.rows);
     const View moments = moments_of(pmoments, gx, run_onsets.size(), false);
     require(px.has_value() == pmoments.has_value(), "x: goes together with moments");
     View x;
@@ -155,10 +155,10 @@ PYBIND11_MODULE(_C, m) {
           py::arg("r"), py::arg("g"), py::arg("g_all"), py::arg("gx"), py::arg("num_threads"),
           py::arg("stream"));
     m.def("delay_stack", &delay_stack, py::arg("x"), py::arg("delays"), py::arg("run_onsets"),
-          py::arg("history"), py::arg("out"), py::arg("moments"), py::arg("eps"), py::arg("num_threads"),
+          py::arg("context"), py::arg("out"), py::arg("moments"), py::arg("eps"), py::arg("num_threads"),
           py::arg("stream"));
     m.def("delay_stack_backward", &delay_stack_backward, py::arg("g_out"), py::arg("delays"),
-          py::arg("run_onsets"), py::arg("history"), py::arg("gx"), py::arg("x"), py::arg("moments"),
+          py::arg("run_onsets"), py::arg("context"), py::arg("gx"), py::arg("x"), py::arg("moments"),
           py::arg("num_threads"), py::arg("stream"));
     m.def("ridge_moments", &ridge_moments, py::arg("a"), py::arg("b"), py::arg("e"), py::arg("mb"),
           py::arg("shrink"), py::arg("shift"), py::arg("diagonal"), py::arg("covariance"),

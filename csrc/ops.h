@@ -15,13 +15,13 @@ struct Launch {
 };
 
 // Delays of an FIR stack and the first rows of runs, both host memory. The first run starts at row 0. The
-// first `history` rows, of the first run, are there to be looked back at: the stack's row 0 is row `history`.
+// first `context` rows, of the first run, are there to be looked back at: the stack's row 0 is row `context`.
 struct Delays {
     const int64_t* delays = nullptr;  // (n_delays,) distinct, in rows
     int64_t n_delays = 0;
     const int64_t* run_onsets = nullptr;  // (n_runs,) rising, run_onsets[0] == 0
     int64_t n_runs = 0;
-    int64_t history = 0;
+    int64_t context = 0;
 };
 
 // A training Gram matrix's eigenbasis for the ridge sweep, all double, in the memory of the other arrays.
@@ -58,10 +58,10 @@ int max_threads();
 const char* simd_level();
 }  // namespace cpu
 
-// out (n_trs, n_delays * cols), delay-major: out[t - history, k * cols + f] = z[t - delays[k], f] within t's
+// out (n_trs, n_delays * cols), delay-major: out[t - context, k * cols + f] = z[t - delays[k], f] within t's
 // run, else 0; rows after x's last belong to the last run. z is x, or, when moments.data is not null, x
 // z-scored over each run: (x - mean) / sqrt(variance + eps), with moments (2 * n_runs, cols) receiving each
-// run's mean and 1 / sqrt(variance + eps). Backward: gz[t, f] = sum_k g_out[t + delays[k] - history, k * cols
+// run's mean and 1 / sqrt(variance + eps). Backward: gz[t, f] = sum_k g_out[t + delays[k] - context, k * cols
 // + f] over rows of t's run, and gx = gz, or through the z-score from the forward's x and moments.
 namespace cuda {
 bool built();

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 import pytest
-from helpers.anatomy import make_planted_anatomy
-from helpers.tiny import save_tiny
-from helpers.tree import add_subject, make_tree
 
 from brainwavlm_fast.config import RunConfig, preset
+from tests.helpers.anatomy import make_planted_anatomy
+from tests.helpers.tiny import save_tiny
+from tests.helpers.tree import add_subject, make_tree
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -18,15 +18,15 @@ def test_the_paper_s_numbers():
     model, train = preset("paper")
     assert (model.model, model.layer, model.token) == ("microsoft/wavlm-base-plus", 9, "first")
     assert (model.window, model.stride, model.delays, model.bottleneck) == (4.0, 0.25, (1, 2, 3, 4), 100)
-    assert (model.lora_rank, model.lora_alpha, model.lora_dropout, model.tune) == (4, 4.0, 0.1, "lora")
+    assert (model.lora_rank, model.lora_alpha, model.lora_dropout, model.finetune) == (4, 4.0, 0.1, "lora")
     assert (train.loss, train.block_size, train.epochs, train.seed) == ("voxels", 10, 20, 42)
     assert train.lr_encoder == train.lr_readout == 1e-4
-    assert (model.negative_lobes, model.clock, train.block_history, model.regularisers) == (True, "sound", True, True)
+    assert (model.negative_lobes, model.clock, train.block_context, model.regularisers) == (True, "sound", True, True)
 
 
 def test_the_authors_release_has_its_three_traps_on():
     model, train = preset("authors-release")
-    assert (model.negative_lobes, model.clock, train.block_history) == (False, "scanner", False)
+    assert (model.negative_lobes, model.clock, train.block_context) == (False, "scanner", False)
 
 
 def test_unknown_preset():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from brainwavlm_fast import kernels
-from brainwavlm_fast.evaluation.ridge_arrays import HostArrays
+from brainwavlm_fast.ridge.backend_numpy import HostArrays
 
 MIB = 1 << 20
 THREADS = 2

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers.tiny import randomise_lora, save_tiny
 
 from brainwavlm_fast import RidgeCV, kernels, ops, reference
 from brainwavlm_fast.config import ModelConfig
@@ -19,6 +18,7 @@ from brainwavlm_fast.model.attention import gated_bias, mix
 from brainwavlm_fast.model.encoder import GPU_GROUP
 from brainwavlm_fast.training.losses import training_loss
 from brainwavlm_fast.training.randomness import keyed
+from tests.helpers.tiny import randomise_lora, save_tiny
 
 pytestmark = pytest.mark.gpu
 
@@ -117,15 +117,15 @@ def test_weighted_loss_is_its_definition(axis, dtype):
 
 
 @pytest.mark.parametrize("onsets", [None, [0, 6, 9]])
-@pytest.mark.parametrize(("history", "n_trs"), [(4, None), (4, 12), (4, 3), (0, 25)])
-def test_history_is_seen_and_not_returned(history, n_trs, onsets):
+@pytest.mark.parametrize(("context", "n_trs"), [(4, None), (4, 12), (4, 3), (0, 25)])
+def test_history_is_seen_and_not_returned(context, n_trs, onsets):
     x = torch.randn(15, 4, device="cuda", dtype=torch.float64, requires_grad=True)
 
     def stack(a):
-        return ops.delay_stack(a, [1, 4, -2], run_onsets=onsets, history=history, n_trs=n_trs, zscore=True)
+        return ops.delay_stack(a, [1, 4, -2], run_onsets=onsets, context=context, n_trs=n_trs, zscore=True)
 
     z = reference.zscore(x.detach().cpu().numpy(), run_onsets=onsets)
-    expected = reference.delay_stack(z, [1, 4, -2], run_onsets=onsets, history=history, n_trs=n_trs)
+    expected = reference.delay_stack(z, [1, 4, -2], run_onsets=onsets, context=context, n_trs=n_trs)
     np.testing.assert_allclose(stack(x).detach().cpu(), expected, atol=1e-10)
     assert torch.autograd.gradcheck(stack, (x,))
 

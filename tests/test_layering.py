@@ -21,28 +21,24 @@ ROOMS = {
     "kernels": {"_C"},
     "ops": {"kernels"},
     "distributed": {"errors"},
-    "data": BASE | NATIVE,
+    "ridge": NATIVE | {"ops", "errors", "memory"},
+    "stats": NATIVE | {"errors", "progress"},
+    "data": BASE,
+    "anatomy": BASE | {"data"},
+    "check": BASE | {"data", "anatomy"},
     "model": BASE | NATIVE | {"ops", "distributed", "data"},
-    "training": BASE | NATIVE | {"ops", "distributed", "data", "model"},
-    "evaluation": BASE | NATIVE | {"ops", "distributed", "data", "model", "figures"},
-    "figures": BASE | {"data", "evaluation"},
-    "report": BASE | {"data", "evaluation", "figures"},
-    "simulation": BASE | NATIVE | {"ops", "data", "model", "evaluation"},
-    "cli": {
-        "__version__",
-        *BASE,
-        *NATIVE,
-        "distributed",
-        "data",
-        "model",
-        "training",
-        "evaluation",
-        "figures",
-        "report",
-        "simulation",
-    },
+    "training": BASE | NATIVE | {"ops", "distributed", "data", "anatomy", "check", "model"},
+    "results": BASE | {"data", "anatomy"},
+    "features": BASE | NATIVE | {"distributed", "data", "model", "results"},
+    "probes": BASE | NATIVE | {"ridge", "data", "model", "features", "results"},
+    "evaluation": BASE | NATIVE | {"distributed", "ridge", "stats", "data", "anatomy", "model", "features", "results"},
+    "simulation": BASE | NATIVE | {"ops", "ridge", "data", "anatomy", "model", "evaluation", "features"},
+    "figures": BASE | {"stats", "data", "anatomy", "results"},
+    "report": BASE | {"data", "anatomy", "results", "figures"},
 }
-NO_TORCH = {"errors", "files", "progress", "memory", "config", "reference", "kernels", "data", "figures", "report"}
+ROOMS["cli"] = {"__version__", *ROOMS} - {"ops"}
+TORCH = {"ops", "distributed", "model", "training", "features", "probes", "evaluation", "simulation", "cli"}
+NO_TORCH = ROOMS.keys() - TORCH
 HEAVY = {"torch", "transformers", "peft"}
 
 

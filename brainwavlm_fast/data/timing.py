@@ -14,8 +14,8 @@ N_TRIMMED = 20
 _FIRST = {"sound": 11.0, "scanner": 20.0}
 
 
-def response_times(n_trs: int, *, history: int = 0, clock: Clock = "sound") -> NDArray[np.float64]:
-    """Seconds after the sound's onset of ``history`` rows before the first response, and of ``n_trs`` responses.
+def response_times(n_trs: int, *, context: int = 0, clock: Clock = "sound") -> NDArray[np.float64]:
+    """Seconds after the sound's onset of ``context`` rows before the first response, and of ``n_trs`` responses.
 
     The sound starts 10 s into the recording, a TR is represented by its middle, and responses lose their first 10 TRs:
     response k is centred at 11 + 2k s. ``clock="scanner"`` is the authors' release, which kept the onsets of TRs on the
@@ -23,6 +23,6 @@ def response_times(n_trs: int, *, history: int = 0, clock: Clock = "sound") -> N
 
     Returns
     -------
-    float64 (history + n_trs,)
+    float64 (context + n_trs,)
     """
-    return _FIRST[clock] + TR * np.arange(-history, n_trs, dtype=np.float64)
+    return _FIRST[clock] + TR * np.arange(-context, n_trs, dtype=np.float64)

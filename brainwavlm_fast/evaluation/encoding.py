@@ -1,6 +1,6 @@
 """Voxelwise encoding models: how well features of stories predict responses to a story they were not fitted on.
 
-For each story features are z-scored, delayed on their true history, and only then cut to the responses' rows and
+For each story features are z-scored, delayed on their true context, and only then cut to the responses' rows and
 concatenated, so that nothing crosses from one story into the next. Ridge with one alpha a voxel is fitted on the
 training stories; a voxel's score is the Pearson correlation over time on a held-out story.
 """
@@ -15,19 +15,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..data import Split
-from ..distributed import ALONE, Ranks
+from ..data import StorySplit
+from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError, DataError
 from ..kernels import delay_stack
 from ..progress import Advance, Progress
-from .designs import DelayedDesign, standardised
-from .ridge_alphas import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
-from .ridge_arrays import arrays_on
-from .ridge_factors import plan_ridge
-from .ridge_plan import RidgePlan
-from .ridge_predictor import Predictor
-from .splits import ChunkBootstrap, resolve_splits
-from .splits import Split as RowSplit
+from ..ridge.alphas import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
+from ..ridge.backend_numpy import arrays_on
+from ..ridge.cholesky import plan_ridge
+from ..ridge.designs import DelayedDesign, standardised
+from ..ridge.predictor import Predictor
+from ..ridge.row_splits import ChunkBootstrap, RowSplit, resolve_splits
+from ..ridge.spectral import RidgePlan
 
 _GIB = 1 << 30
 
@@ -112,7 +111,7 @@ def encode(
     features: Mapping[str, NDArray[Any]],
     responses: Responses,
     *,
-    split: Split,
+    split: StorySplit,
     delays: Sequence[int] = (1, 2, 3, 4),
     ridge: RidgeSettings | None = None,
     alphas: ArrayLike | None = None,
@@ -121,7 +120,7 @@ def encode(
     device: str = "cpu",
     progress: Progress | None = None,
     label: str = "ridge",
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> Encoding:
     """Fit on the training stories, score on validation and test stories.
 
@@ -147,13 +146,13 @@ def encode(
     """
     ridge, progress = ridge or RidgeSettings(), progress or Progress()
     _check_split(split, features)
-    history = max(delays)
-    normal = {name: normalised(features[name], history, story=name) for name in all_stories(split)}
-    n_rows = {name: len(z) - history for name, z in normal.items()}
+    context = max(delays)
+    normal = {name: normalised(features[name], context, story=name) for name in all_stories(split)}
+    n_rows = {name: len(z) - context for name, z in normal.items()}
     lengths = [n_rows[name] for name in split.train]
     onsets = np.cumsum([0, *(len(normal[name]) for name in split.train[:-1])])
     trained = np.concatenate([normal[name] for name in split.train])
-    X = DelayedDesign(trained, delays, run_onsets=onsets.tolist(), history=history)
+    X = DelayedDesign(trained, delays, run_onsets=onsets.tolist(), context=context)
     # The splits even where alphas are given: the same sums in the same order give the same weights to the last bit.
     arrays = arrays_on(device)
     grid = check_alphas(ridge.alphas)
@@ -162,7 +161,7 @@ def encode(
     n = responses.n_voxels
     given = None if alphas is None else np.asarray(alphas, dtype=np.float64)
     wanted = grid if given is None else given[np.isfinite(given) & (given > 0)]
-    held_out = [delay_stack(normal[name], delays, history=history) for name in (*split.validation, *split.test)]
+    held_out = [delay_stack(normal[name], delays, context=context) for name in (*split.validation, *split.test)]
     predictor = plan.predictor(np.concatenate(held_out), penalties(wanted, ridge.penalty))
 
     out = Encoding(
@@ -176,7 +175,7 @@ def encode(
     stretch = max(1, int(memory_gb * _GIB / (8 * sum(n_rows.values()))))  # what is read, and a z-scored copy
     width = plan.tile_width()
     stretch -= stretch % width if stretch > width else 0  # the same tiles, however many processes there are
-    own = ranks.stretch(n, multiple=width)
+    own = ranks.local_slice(n, multiple=width)
     with progress.task(label, own.stop - own.start) as advance:
         if given is None:
             plan.decompose(penalty_grid, splits=range(plan.n_splits), whole=False)
@@ -194,7 +193,7 @@ def encode(
                 widths.append(tile.stop - tile.start)
             plan.each(jobs, done=partial(_advance, advance, widths))
     for values in out.arrays():
-        ranks.join(values, multiple=width)
+        ranks.all_gather_slices(values, multiple=width)
     if out.excluded.all():
         raise DataError(f"every one of the {n} voxels holds NaN or a constant in some story; nothing can be fitted.")
     return out
@@ -212,15 +211,15 @@ def bootstrap_rows(ridge: RidgeSettings, lengths: Sequence[int]) -> list[RowSpli
         raise ConfigError(f"ridge on the training stories: {error}") from None
 
 
-def normalised(features: NDArray[Any], history: int, *, story: str = "") -> NDArray[Any]:
-    """A story's features (history + n_trs, width), each z-scored over all rows given.
+def normalised(features: NDArray[Any], context: int, *, story: str = "") -> NDArray[Any]:
+    """A story's features (context + n_trs, width), each z-scored over all rows given.
 
-    Delays are stacked on all of them, and only then are the history rows dropped: the first responses see true
+    Delays are stacked on all of them, and only then are the context rows dropped: the first responses see true
     features, never zeros and never another story.
     """
-    if features.ndim != 2 or len(features) <= history:
+    if features.ndim != 2 or len(features) <= context:
         raise DataError(
-            f"features of story '{story}' have shape {features.shape}; expected ({history} rows of history + its TRs, "
+            f"features of story '{story}' have shape {features.shape}; expected ({context} rows of context + its TRs, "
             "width)."
         )
     if not np.isfinite(features).all():
@@ -232,7 +231,7 @@ def _encode_tile(
     plan: RidgePlan,
     predictor: Predictor,
     measured: Mapping[str, NDArray[Any]],
-    split: Split,
+    split: StorySplit,
     tile: slice,
     given: NDArray[np.float64] | None,
     grid: NDArray[np.float64],
@@ -260,7 +259,7 @@ def _encode_tile(
     for name, r in (*out.validation.items(), *out.test.items()):
         here = predicted[first : first + len(measured[name])]
         first += len(here)
-        r[voxels] = plan.arrays.correlation(here, plan.arrays.hold(measured[name][:, usable], plan.dtype))
+        r[voxels] = plan.arrays.correlation(here, plan.arrays.asarray(measured[name][:, usable], plan.dtype))
         if out.predictions is not None and name in out.predictions:
             out.predictions[name][:, voxels] = plan.arrays.to_host(here)
 
@@ -282,12 +281,12 @@ def _read(responses: Responses, voxels: slice, n_rows: Mapping[str, int]) -> dic
     return measured
 
 
-def all_stories(split: Split) -> list[str]:
+def all_stories(split: StorySplit) -> list[str]:
     """Every story of a split: training, validation, test."""
     return [*split.train, *split.validation, *split.test]
 
 
-def _check_split(split: Split, features: Mapping[str, Any]) -> None:
+def _check_split(split: StorySplit, features: Mapping[str, Any]) -> None:
     named = all_stories(split)
     twice = sorted({name for name in named if named.count(name) > 1})
     if twice:

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset
-from ..distributed import ALONE, Ranks
+from ..distributed import SINGLE_PROCESS, Ranks
 from ..progress import Progress
+from ..stats.noise_ceiling import CAVEAT, ESTIMATOR, FLOOR, dataset_noise_ceiling, normalised
+from ..stats.significance import Significance, compare_models, permutation_test
 from .encoding import Encoding, Responses
-from .epochs import Arrays, Sets
-from .noise_ceiling import CAVEAT, ESTIMATOR, FLOOR, dataset_noise_ceiling, normalised
-from .significance import Significance, compare_models, permutation_test
+from .epoch_selection import Arrays, Sets
 
 FALSE_DISCOVERY_RATE = 0.05
 
@@ -27,7 +27,7 @@ def significance_of(
     n_permutations: int,
     seed: int = 0,
     progress: Progress | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> dict[str, Significance]:
     """``pretrained`` and ``tuned`` against chance, and ``gain``: tuned against pre-trained, two-sided.
 

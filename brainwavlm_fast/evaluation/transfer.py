@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig, as_dict
-from ..data import Dataset, Split, find_dataset, make_split
+from ..data import Dataset, StorySplit, find_dataset, make_split
 from ..errors import CheckpointError, ConfigError
+from ..features.store import EpochFeatures, run_checkpoints
 from ..files import provenance, read_json, write_json
 from ..progress import Progress
+from ..results.folders import SUMMARY, finished, read_run_config, write_arrays
 from .encoding import Encoding, RidgeSettings, all_stories, bootstrap_rows, encode
-from .epochs import Arrays, Sets
-from .features import EpochFeatures, run_checkpoints
-from .results import SUMMARY, finished, read_run_config, write_arrays
-from .sources import DatasetResponses, voxel_sets
+from .epoch_selection import Arrays, Sets
+from .responses import DatasetResponses, voxel_sets
 
-_UNTRAINED = ("tune", "lora_rank", "lora_alpha", "lora_dropout", "bottleneck", "regularisers", "negative_lobes")
+_UNTRAINED = ("finetune", "lora_rank", "lora_alpha", "lora_dropout", "bottleneck", "regularisers", "negative_lobes")
 _PRETRAINED = "pretrained"
 
 
@@ -150,7 +150,7 @@ def _open_runs(
 def _encode_subject(
     tuned: list[_Tuned],
     responses: DatasetResponses,
-    split: Split,
+    split: StorySplit,
     ridge: RidgeSettings,
     memory_gb: float,
     subject: str,
@@ -190,7 +190,7 @@ def _readout_point(config: RunConfig) -> dict[str, Any]:
     return {name: value for name, value in as_dict(config.model).items() if name not in _UNTRAINED}
 
 
-def _shared_split(configs: list[RunConfig], dataset: Dataset, subject: str) -> Split:
+def _shared_split(configs: list[RunConfig], dataset: Dataset, subject: str) -> StorySplit:
     """The stories of a subject, split so that no run has trained on a story that validates or tests here."""
     held = {(config.train.validation, config.train.test) for config in configs}
     if len(held) > 1:

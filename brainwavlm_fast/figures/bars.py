@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .saved import Saved, SavedRun
+from ..results.saved import Saved, SavedRun
 from .style import COLOURS, PAGE, SETS, Drawing, NothingToDraw, legend_below, new_figure, on_paper, set_name, tidy
 
 PRETRAINED = "pre-trained"

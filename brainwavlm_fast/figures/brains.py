@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..data import Dataset, find_dataset
 from ..errors import DataError
-from .maps import Overlay, draw_map, load_overlay
-from .saved import Saved, SavedRun, tuned_pair
+from ..results.saved import Saved, SavedRun, tuned_pair
+from .brain_maps import Overlay, draw_map, load_overlay
 from .style import Drawing, NothingToDraw
 from .views import BrainView, Kind, best_view, open_view, view_key
 

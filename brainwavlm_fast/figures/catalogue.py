@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BwlmError, ConfigError, suggest
-from ..evaluation.results import SUMMARY
 from ..files import provenance, read_json, write_json
 from ..progress import Progress
+from ..results.folders import SUMMARY
+from ..results.saved import Saved, digest, open_saved, tuned_pair
 from .bars import draw_improvement, draw_performance
 from .brains import THRESHOLD, Brains, all_maps, draw_voxel_map
 from .curves import draw_epoch_changes
-from .layers import draw_probe_improvement
 from .matrices import draw_transfer
-from .saved import Saved, digest, open_saved, tuned_pair
+from .probes import draw_probe_improvement
 from .style import FORMATS, Drawing, NothingToDraw, save
 from .views import WIDTH, Kind
 from .voxelwise import draw_ceiling, draw_scatter

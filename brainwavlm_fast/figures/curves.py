@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .saved import Saved, SavedRun
+from ..results.saved import Saved, SavedRun
 from .style import (
     COLOURS,
     COLUMN,
@@ -79,7 +79,7 @@ def draw_epoch_changes(saved: Saved) -> Drawing:
         axes.axhline(0, color="0.3", linewidth=0.7)
         for run in runs:
             k = kinds.index(run.config.train.trained_on if apart else run.label)
-            style = {"color": COLOURS[k % 6], "marker": MARKERS[k % 6], "linestyle": _LINES[run.config.model.tune]}
+            style = {"color": COLOURS[k % 6], "marker": MARKERS[k % 6], "linestyle": _LINES[run.config.model.finetune]}
             axes.plot(*zip(*curves[run], strict=True), label=run.model if apart else run.label, **style)
         axes.set_xlabel("Epoch (0 = pre-trained)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -16,8 +16,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..anatomy.surfaces import SIDES, Side, Surface, load_surface, mid_thickness, vertex_voxels
 from ..data import Dataset, default_cache
-from ..data.surfaces import SIDES, Side, Surface, load_surface, mid_thickness, vertex_voxels
 from ..errors import DataError
 from ..files import atomic_path
 from .raster import nearest_vertices, sulcal, vertex_normals
@@ -69,7 +69,7 @@ class BrainView:
         """Voxels that at least one pixel shows."""
         return len(np.unique(self.voxels[self.voxels >= 0]))
 
-    def place(self, side: Side, points: NDArray) -> NDArray[np.float64]:
+    def to_pixels(self, side: Side, points: NDArray) -> NDArray[np.float64]:
         """Pixels (n, 2), column and row, of points (n, 2) of a flat surface."""
         return self.origins[SIDES.index(side)] + np.asarray(points, dtype=np.float64) * [self.scale, -self.scale]
 

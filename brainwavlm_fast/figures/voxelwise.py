@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .saved import SavedRun
+from ..results.saved import SavedRun
 from .style import COLOURS, COLUMN, Drawing, NothingToDraw, new_figure, on_paper, tidy
 
 _BINS = 60

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .activations import free_memory, step_memory
 from .brainwavlm import BrainWavLM
-from .cache import Kept, front_bytes, keep_front_ends
 from .encoder import Encoder
+from .front_cache import CacheStatus, front_bytes, keep_front_ends
 from .lora import LoraSettings
 from .pretrained import load_wavlm, save_wavlm
 from .readout import Readout
@@ -15,8 +15,8 @@ from .windows import WindowPlan, lanczos_weights, plan_windows
 
 __all__ = [
     "BrainWavLM",
+    "CacheStatus",
     "Encoder",
-    "Kept",
     "LoraSettings",
     "Readout",
     "Story",

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import Memory
+from ..config import ActivationCheckpointing
 from ..memory import available_memory
 from .encoder import CPU_GROUP, GPU_GROUP, Encoder
 
@@ -37,9 +37,9 @@ class StepMemory:
     keep: int
     recompute: int
 
-    def choose(self, free: int) -> Memory:
+    def choose(self, free: int) -> ActivationCheckpointing:
         """``keep`` if it fits four fifths of ``free`` bytes, else ``recompute``."""
-        return "keep" if self.keep <= _SHARE * free else "recompute"
+        return "off" if self.keep <= _SHARE * free else "on"
 
 
 def step_memory(encoder: Encoder, trained: nn.Module, *, n_windows: int, n_samples: int) -> StepMemory:

@@ -84,24 +84,24 @@ class BrainWavLM(nn.Module):
         features = story.encode(self.encoder, windows)
         return weights.to(features) @ features
 
-    def block_span(self, story: Story, start: int, stop: int, *, with_history: bool) -> tuple[int, int, int]:
-        """Rows that predicting responses ``start`` to ``stop - 1`` needs: (first row, last row + 1, lead rows)."""
-        if not with_history:
-            return start + story.history, stop + story.history, 0
-        first = start + story.history - max(self.config.delays)
-        last = stop + story.history - min(self.config.delays)
+    def block_span(self, story: Story, start: int, stop: int, *, with_context: bool) -> tuple[int, int, int]:
+        """Rows that predicting responses ``start`` to ``stop - 1`` needs: (first row, last row + 1, context rows)."""
+        if not with_context:
+            return start + story.context, stop + story.context, 0
+        first = start + story.context - max(self.config.delays)
+        last = stop + story.context - min(self.config.delays)
         return first, max(last, first + 1), max(self.config.delays)
 
     def forward(
-        self, story: Story, start: int, stop: int, *, with_history: bool = True, subject: str | None = None
+        self, story: Story, start: int, stop: int, *, with_context: bool = True, subject: str | None = None
     ) -> Tensor:
         """Predicted responses ``start`` to ``stop - 1`` of a story: (stop - start, n_voxels)."""
-        first, last, n_lead = self.block_span(story, start, stop, with_history=with_history)
-        return self.readout_of(subject)(self.block_features(story, first, last), n_lead, stop - start)
+        first, last, context = self.block_span(story, start, stop, with_context=with_context)
+        return self.readout_of(subject)(self.block_features(story, first, last), context, stop - start)
 
     @torch.no_grad()
     def encode_story(self, story: Story, *, progress: Progress | None = None, label: str = "features") -> Tensor:
-        """TR features of every row of a story, in evaluation mode: (history + n_trs, width)."""
+        """TR features of every row of a story, in evaluation mode: (context + n_trs, width)."""
         was_training = self.training
         self.eval()
         try:
@@ -112,12 +112,12 @@ class BrainWavLM(nn.Module):
     def story_features(
         self, audio: NDArray[np.float32], n_trs: int, *, progress: Progress | None = None
     ) -> NDArray[np.float32]:
-        """TR features of a story's audio for evaluation: float32 (history + n_trs, width).
+        """TR features of a story's audio for evaluation: float32 (context + n_trs, width).
 
         Parameters
         ----------
         audio : (n_samples,) float32 at 16 kHz, mono, starting at the sound's onset.
-        n_trs : responses of the story; row ``history + k`` belongs to response k.
+        n_trs : responses of the story; row ``context + k`` belongs to response k.
         """
         story = Story(audio, n_trs, self.config, for_training=False)
         return self.encode_story(story, progress=progress).cpu().numpy()
@@ -133,9 +133,9 @@ class BrainWavLM(nn.Module):
 
     def write(self, folder: Path) -> None:
         """Write the model's files into a folder that exists."""
-        if self.config.tune == "lora":
+        if self.config.finetune == "lora":
             self.encoder.save_adapter(folder / ADAPTER)
-        elif self.config.tune == "full":
+        elif self.config.finetune == "full":
             save_tensors(folder / FULL, self.encoder.wavlm.state_dict())
         save_tensors(folder / _READOUT, self.readout.state_dict())
         write_json(

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..config import ModelConfig, Precision, Token, Tune
-from ..distributed import ALONE, Ranks
+from ..config import Finetune, ModelConfig, Precision, Token
+from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError
 from .attention import position_bias
 from .front_end import convolutions
-from .layers import layer_forward, layer_forward_one, place, skip_layer
 from .lora import LoraSettings, with_lora
 from .pretrained import load_wavlm
-from .products import many_products, product
+from .products import packed_weights, product
+from .transformer_layer import layer_forward, layer_forward_one, positional_conv, skip_layer
 from .weights import load_tensors, take_tensors
 
 ADAPTER = "adapter"
@@ -47,11 +47,18 @@ class Encoder(nn.Module):
     precision: Precision = "fp32"
     recompute: bool = False
     """Keep little between forward and backward: layers are computed again, a group of windows at a time."""
-    ranks: Ranks = ALONE
+    ranks: Ranks = SINGLE_PROCESS
     """The processes that share the windows of a story or a block."""
 
     def __init__(
-        self, wavlm: Any, *, layer: int, token: Token, tune: Tune, lora: LoraSettings | None, whole: bool = False
+        self,
+        wavlm: Any,
+        *,
+        layer: int,
+        token: Token,
+        finetune: Finetune,
+        lora: LoraSettings | None,
+        whole: bool = False,
     ) -> None:
         """Take a WavLM; ``whole`` keeps the layers above ``layer``, pre-trained, for :meth:`layer_features`."""
         super().__init__()
@@ -60,16 +67,16 @@ class Encoder(nn.Module):
             raise ConfigError(
                 f"layer is {layer}, but {config.name_or_path or 'this WavLM'} has {config.num_hidden_layers} layers."
             )
-        if (tune == "lora") != (lora is not None):
-            raise ValueError(f"lora: settings are for tune='lora', got tune={tune!r} and lora={lora!r}.")
+        if (finetune == "lora") != (lora is not None):
+            raise ValueError(f"lora: settings are for finetune='lora', got finetune={finetune!r} and lora={lora!r}.")
         # The first layer owns the position bias; it stays even if only the front end is read.
         above = wavlm.encoder.layers[max(layer, 1) :]
         wavlm.encoder.layers = wavlm.encoder.layers[: max(layer, 1)]
-        wavlm.requires_grad_(tune == "full")
+        wavlm.requires_grad_(finetune == "full")
         self.above = above.requires_grad_(False) if whole else nn.ModuleList()
         self.layer = layer
         self.token: Token = token
-        self.tune: Tune = tune
+        self.finetune: Finetune = finetune
         self.wavlm: Any = wavlm if lora is None else with_lora(wavlm, layer, lora)
 
     @classmethod
@@ -80,33 +87,37 @@ class Encoder(nn.Module):
         layer: int,
         token: Token = "first",
         lora: LoraSettings | None = None,
-        tune: Tune | None = None,
+        finetune: Finetune | None = None,
         whole: bool = False,
     ) -> Encoder:
         """Load WavLM (a folder in Hugging Face format, or a name on the hub) and cut it off above ``layer``.
 
-        ``tune`` defaults to ``lora`` when settings are given and to ``frozen`` otherwise; ``whole`` keeps what is
+        ``finetune`` defaults to ``lora`` when settings are given and to ``frozen`` otherwise; ``whole`` keeps what is
         above ``layer`` for :meth:`layer_features`.
 
         Raises
         ------
         CheckpointError : it cannot be loaded, is not a WavLM, or its keys are not all there.
         """
-        tune = tune or ("lora" if lora is not None else "frozen")
-        return cls(load_wavlm(name), layer=layer, token=token, tune=tune, lora=lora, whole=whole)
+        finetune = finetune or ("lora" if lora is not None else "frozen")
+        return cls(load_wavlm(name), layer=layer, token=token, finetune=finetune, lora=lora, whole=whole)
 
     @classmethod
     def from_config(cls, config: ModelConfig, *, whole: bool = False) -> Encoder:
         """The encoder that a :class:`ModelConfig` describes."""
-        lora = LoraSettings(config.lora_rank, config.lora_alpha, config.lora_dropout) if config.tune == "lora" else None
+        lora = (
+            LoraSettings(config.lora_rank, config.lora_alpha, config.lora_dropout)
+            if config.finetune == "lora"
+            else None
+        )
         return cls.from_pretrained(
-            config.model, layer=config.layer, token=config.token, lora=lora, tune=config.tune, whole=whole
+            config.model, layer=config.layer, token=config.token, lora=lora, finetune=config.finetune, whole=whole
         )
 
     @property
     def base(self) -> Any:
         """The ``transformers`` model inside, adapters included."""
-        return self.wavlm.get_base_model() if self.tune == "lora" else self.wavlm
+        return self.wavlm.get_base_model() if self.finetune == "lora" else self.wavlm
 
     @property
     def width(self) -> int:
@@ -153,10 +164,10 @@ class Encoder(nn.Module):
         base = self.base
         # On a CPU a window at a time: the convolutions of several leave the cache, and take nearly twice as long.
         parts = waveforms.split(1 if waveforms.device.type == "cpu" else _FRONT_GROUP)
-        with nullcontext() if self.tune == "full" else torch.no_grad():
+        with nullcontext() if self.finetune == "full" else torch.no_grad():
             convolved = convolutions(base.feature_extractor.conv_layers, waveforms)
             norm = base.feature_projection.layer_norm
-            return torch.cat([self._remade(lambda part: norm(convolved(part)), part) for part in parts])
+            return torch.cat([self._checkpointed(lambda part: norm(convolved(part)), part) for part in parts])
 
     def transformer(self, front: Tensor) -> Tensor:
         """Front end's output to the frame that is read: (n_windows, n_frames, front_width) -> (n_windows, width).
@@ -166,13 +177,13 @@ class Encoder(nn.Module):
         hidden = self.first_hidden(front)
         bias = position_bias(self.base.encoder.layers[0], hidden.shape[1])
         parts = hidden.split(self._group(hidden))
-        return torch.cat([self._remade(self._layers, part, bias) for part in parts])
+        return torch.cat([self._checkpointed(self._layers, part, bias) for part in parts])
 
     def _group(self, hidden: Tensor) -> int:
         """Windows to take through the layers together."""
         return CPU_GROUP if hidden.device.type == "cpu" else GPU_GROUP if self.recompute else max(1, len(hidden))
 
-    def _remade(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    def _checkpointed(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         """``function(*inputs)``; with ``recompute`` keeping its inputs alone, and the state of torch's generators."""
         if self.recompute and torch.is_grad_enabled():
             return checkpoint(function, *inputs, use_reentrant=False)
@@ -228,7 +239,7 @@ class Encoder(nn.Module):
             if number == last and self.token != "mean":
                 found.append(layer_forward_one(layer, torch.cat(parts), bias, self._frame(hidden), stable=stable))
                 break
-            with many_products(layer):
+            with packed_weights(layer):
                 parts = tuple(layer_forward(layer, part, bias, part.dtype, stable=stable) for part in parts)
             if number in wanted:
                 found.append(torch.cat([self._read(part) for part in parts]))
@@ -245,9 +256,9 @@ class Encoder(nn.Module):
 
     def load(self, folder: Path) -> None:
         """Take the tuned weights from a model folder; every key must be there and fit. Nothing if frozen."""
-        if self.tune == "lora":
+        if self.finetune == "lora":
             self.load_adapter(folder / ADAPTER)
-        elif self.tune == "full":
+        elif self.finetune == "full":
             take_tensors(self.wavlm, load_tensors(folder / FULL), where=folder / FULL)
 
     def load_adapter(self, folder: Path) -> None:
@@ -266,12 +277,12 @@ class Encoder(nn.Module):
         """
         base = self.base
         projection, encoder = base.feature_projection, base.encoder
-        with nullcontext() if self.tune == "full" else torch.no_grad():
+        with nullcontext() if self.finetune == "full" else torch.no_grad():
             hidden = projection.dropout(product(projection.projection, front, front.dtype))
             # transformers refuses a mask longer than the window, which the short windows at a story's start can be.
             if self.training and hidden.shape[1] >= base.config.mask_time_length:
                 hidden = base._mask_hidden_states(hidden)
-            hidden = hidden + place(encoder.pos_conv_embed, hidden)
+            hidden = hidden + positional_conv(encoder.pos_conv_embed, hidden)
             if not base.config.do_stable_layer_norm:
                 hidden = encoder.layer_norm(hidden)
             return encoder.dropout(hidden)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .products import frozen_product, gains, prepared
+from .products import frozen_product, onednn_is_faster, prepared
 
 _ROWS = 1024  # places at once: they, the kernel and the result stay in a core's cache
 
@@ -29,7 +29,7 @@ def convolutions(layers: Sequence[Any], waveforms: Tensor) -> Callable[[Tensor],
     Returns a function: (n_windows, n_samples) -> (n_windows, n_frames, n_channels). Differentiated, on a GPU, or in
     another type than float32 it is torch's own; never in TF32.
     """
-    if torch.is_grad_enabled() or not gains(waveforms[:1], layers[0].conv.out_channels):
+    if torch.is_grad_enabled() or not onednn_is_faster(waveforms[:1], layers[0].conv.out_channels):
         return partial(_convolved, layers)
     return partial(_multiplied, [_as_product(layer) for layer in layers])
 

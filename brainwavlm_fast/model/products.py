@@ -18,14 +18,14 @@ from torch.autograd.function import once_differentiable
 from transformers.activations import GELUActivation
 
 Then = Callable[[Tensor], Tensor] | None
-_FEW = 200_000  # multiplications of a product below which oneDNN's preparation costs more than it gains
+_FEW = 200_000  # multiplications of a product below which oneDNN's preparation costs more than it onednn_is_faster
 _PREPARED = "_prepared_weight"
 
 
 def product(linear: Any, x: Tensor, dtype: torch.dtype, then: Then = None) -> Tensor:
     """``then(x W^T + b)`` computed, and returned, in ``dtype``; (..., n_inputs) -> (..., n_outputs)."""
     x, weight, bias = x.to(dtype), linear.weight, linear.bias
-    if weight.requires_grad or bias.requires_grad or not gains(x, len(weight)):
+    if weight.requires_grad or bias.requires_grad or not onednn_is_faster(x, len(weight)):
         out = F.linear(x, weight.to(dtype), bias.to(dtype))
     elif torch.is_grad_enabled():
         out = _OneDnn.apply(x, weight.to(dtype), bias.to(dtype))
@@ -35,7 +35,7 @@ def product(linear: Any, x: Tensor, dtype: torch.dtype, then: Then = None) -> Te
 
 
 def frozen_product(x: Tensor, weight: Tensor, bias: Tensor | None, then: Then = None) -> Tensor:
-    """``then(x W^T + b)`` without a gradient, where :func:`gains` says so; W plain or :func:`prepared`."""
+    """``then(x W^T + b)`` without a gradient, where :func:`onednn_is_faster` says so; W plain or :func:`prepared`."""
     if isinstance(then, GELUActivation):
         return _linear(x, weight, bias, "gelu")
     out = _linear(x, weight, bias)
@@ -49,7 +49,7 @@ def prepared(weight: Tensor) -> Tensor:
 
 
 @contextmanager
-def many_products(module: nn.Module) -> Iterator[None]:
+def packed_weights(module: nn.Module) -> Iterator[None]:
     """Inside, a module's frozen weights are :func:`prepared` as well; its weights must not change meanwhile."""
     linears = [m for m in module.modules() if isinstance(m, nn.Linear) and not m.weight.requires_grad]
     try:
@@ -62,7 +62,7 @@ def many_products(module: nn.Module) -> Iterator[None]:
             vars(linear).pop(_PREPARED, None)
 
 
-def gains(x: Tensor, n_outputs: int) -> bool:
+def onednn_is_faster(x: Tensor, n_outputs: int) -> bool:
     """Whether oneDNN can multiply ``x`` with a weight of ``n_outputs``, and is the faster."""
     return _reachable(x) and x.numel() * n_outputs >= _FEW
 

@@ -28,18 +28,18 @@ class Readout(nn.Module):
             nn.init.zeros_(linear.bias)
         self.layers = nn.Sequential(*maps)
 
-    def forward(self, features: Tensor, n_lead: int, n_trs: int) -> Tensor:
+    def forward(self, features: Tensor, context: int, n_trs: int) -> Tensor:
         """Predict ``n_trs`` responses from the TR features around them.
 
         Parameters
         ----------
-        features : (n_rows, width), the first of ``n_lead`` rows before the first response. Rows after the last delay
+        features : (n_rows, width), the first of ``context`` rows before the first response. Rows after the last delay
             needs may be left out.
-        n_lead : rows before the first response; delays that reach further back see zeros.
+        context : rows before the first response; delays that reach further back see zeros.
         n_trs : responses to predict.
 
         Returns
         -------
         (n_trs, n_voxels)
         """
-        return self.layers(delay_stack(features, self.delays, history=n_lead, n_trs=n_trs, zscore=True))
+        return self.layers(delay_stack(features, self.delays, context=context, n_trs=n_trs, zscore=True))

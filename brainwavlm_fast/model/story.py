@@ -15,8 +15,8 @@ from ..data import response_times
 from ..errors import DataError
 from ..progress import Progress
 from .activations import frames_at_once
-from .cache import FrontCache, describe, keep_in_memory, keep_on_disk
 from .encoder import Encoder
+from .front_cache import FrontCache, describe, keep_in_memory, keep_on_disk
 from .windows import WindowPlan, plan_windows
 
 _FRONT_FRAMES = 6400  # of the front end's output together, when nothing is differentiated: 32 windows of 4 s, 13 MB
@@ -25,7 +25,7 @@ _FRONT_FRAMES = 6400  # of the front end's output together, when nothing is diff
 class Story:
     """A story's windows and the TR rows that they feed.
 
-    Rows are TRs: row 0 is the first of the ``history`` rows before the first response, row ``history`` the first
+    Rows are TRs: row 0 is the first of the ``context`` rows before the first response, row ``context`` the first
     response. ``rows(first, last)`` gives what a block of rows needs.
     """
 
@@ -42,10 +42,10 @@ class Story:
         if n_trs < 1:
             raise DataError(f"a story needs at least 1 response, got {n_trs}.")
         self.n_trs = n_trs
-        self.history = config.history
+        self.context = config.context
         self.plan: WindowPlan = plan_windows(
             len(audio),
-            response_times(n_trs, history=config.history, clock=config.clock),
+            response_times(n_trs, context=config.context, clock=config.clock),
             window=config.window,
             stride=config.stride,
             lobes=config.lanczos_lobes,
@@ -102,11 +102,11 @@ class Story:
         progress: Progress | None = None,
         label: str = "features",
     ) -> Tensor:
-        """TR features of every row, from an encoder in evaluation mode: (history + n_trs, width).
+        """TR features of every row, from an encoder in evaluation mode: (context + n_trs, width).
 
-        With ``layers`` those hidden states: (history + n_trs, len(layers), width).
+        With ``layers`` those hidden states: (context + n_trs, len(layers), width).
         """
-        windows, weights = self.rows(0, self.history + self.n_trs)
+        windows, weights = self.rows(0, self.context + self.n_trs)
         parts = np.array_split(windows, max(1, len(windows) // 256))
         at_once = frames_at_once(encoder, int(self.n_frames(encoder)[windows].max()))
         features = []
@@ -130,7 +130,7 @@ class Story:
         ``batch_frames`` bounds how much at once, for when no gradient is kept. The windows are dealt over the encoder's
         ranks, and every rank has all features.
         """
-        own = encoder.ranks.deal(windows)
+        own = encoder.ranks.shard(windows)
         features: list[Tensor] = []
         order: list[NDArray[np.int64]] = []
         for group, front in self.front_ends(encoder, own, batch_frames=batch_frames):

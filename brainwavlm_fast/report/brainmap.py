@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.atlas import read_atlas
+from ..anatomy.atlas import read_atlas
 from ..errors import DataError
+from ..figures.brain_maps import CHANGE, VALUES, limits, outlines
 from ..figures.brains import THRESHOLD, Brain, VoxelMap
-from ..figures.maps import CHANGE, VALUES, limits, outlines
 from ..figures.style import png_bytes
 
 WIDTH = 1000  # pixels

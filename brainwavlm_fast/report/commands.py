@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig, as_dict, preset
-from ..figures.saved import Saved, SavedRun
+from ..results.saved import Saved, SavedRun
 
 _MODEL = {
     "model": "--model", "layer": "--layer", "token": "--token", "window": "--window", "stride": "--stride",
@@ -18,7 +18,7 @@ _TRAIN = {
     "roi": "--roi", "target": "--target", "loss": "--loss", "block_size": "--block-size", "epochs": "--epochs",
     "lr_encoder": "--lr", "lr_readout": "--lr-readout", "seed": "--seed", "precision": "--precision",
     "validation": "--validation", "test": "--test", "save_every": "--save-every", "cache_gb": "--cache-gb",
-    "responses_gb": "--responses-gb", "split": "--split",
+    "responses_gb": "--responses-gb", "parallelism": "--parallelism",
 }  # fmt: skip
 _TUNE = {"lora": [], "full": ["--no-lora"], "frozen": ["--freeze"]}
 
@@ -47,10 +47,10 @@ def train_command(config: RunConfig, folder: Path) -> list[str]:
     words = ["train", "--subject", ",".join(config.train.subjects), "--data", config.data]
     words += ["--preset", config.preset] if config.preset != "paper" else []
     words += _differing(_MODEL, own_model, model)
-    words += _TUNE[config.model.tune]
+    words += _TUNE[config.model.finetune]
     words += ["--no-regularisers"] if model["regularisers"] and not own_model["regularisers"] else []
     words += _differing(_TRAIN, own_train, train)
-    words += ["--carry-history"] if own_train["carry_history"] and not train["carry_history"] else []
+    words += ["--carry-context"] if own_train["carry_context"] and not train["carry_context"] else []
     return [*words, "--out", str(folder)]
 
 

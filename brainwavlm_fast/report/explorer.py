@@ -6,8 +6,8 @@ from typing import Any
 
 from ..errors import DataError
 from ..figures.brains import Brain, Brains, pair_map, run_maps
-from ..figures.saved import Saved, SavedRun
 from ..figures.style import NothingToDraw
+from ..results.saved import Saved, SavedRun
 from .brainmap import VoxelNames, encode_map, mean_by_region
 from .findings import Finding
 from .markup import Markup, element, embedded_json, heading, joined, table

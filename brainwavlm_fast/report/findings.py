@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-from ..evaluation.results import END_OF_GRID
-from ..figures.saved import Saved, SavedRun
+from ..results.folders import END_OF_GRID
+from ..results.saved import Saved, SavedRun
 
 _DEPARTURES = (
     "It was trained with the preset authors-release: positive Lanczos lobes only, TR times on the scanner's clock, and "
-    "blocks without their history, as in the published scripts; these are known mistakes, kept to be measured."
+    "blocks without their context, as in the published scripts; these are known mistakes, kept to be measured."
 )
 
 

@@ -13,9 +13,9 @@ from typing import Any
 from ..errors import BwlmError
 from ..figures.brains import Brains
 from ..figures.catalogue import default_folder
-from ..figures.saved import Saved, digest, open_saved
 from ..files import atomic_path
 from ..progress import Progress
+from ..results.saved import Saved, digest, open_saved
 from .brainmap import WIDTH
 from .explorer import map_section
 from .markup import text

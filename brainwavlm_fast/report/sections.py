@@ -10,21 +10,11 @@ from ..config import as_dict
 from ..figures.bars import PRETRAINED
 from ..figures.brains import Brains
 from ..figures.catalogue import FIGURES, plan
-from ..figures.saved import Saved, SavedRun
 from ..figures.style import SETS, NothingToDraw, encoded, set_name
+from ..results.saved import Saved, SavedRun
 from .commands import repeat_commands
 from .findings import Finding, findings
-from .markup import (
-    Markup,
-    code_block,
-    element,
-    heading,
-    image,
-    items,
-    joined,
-    number,
-    table,
-)
+from .markup import Markup, code_block, element, heading, image, items, joined, number, table
 
 _TUNE = {"lora": "LoRA", "full": "every weight, no LoRA", "frozen": "readout only"}
 _PICTURES = tuple(kind for kind in FIGURES if kind not in ("flatmap", "inflated"))
@@ -56,7 +46,7 @@ def run_section(saved: Saved) -> Markup:
                 run.label,
                 run.subject,
                 config.train.trained_on,
-                _TUNE[config.model.tune],
+                _TUNE[config.model.finetune],
                 config.model.model,
                 config.model.layer,
                 config.train.epochs,

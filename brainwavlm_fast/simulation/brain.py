@@ -78,15 +78,15 @@ class Cortex:
     ) -> dict[str, NDArray[np.float64]]:
         """Noise-free responses of each story, (n_trs, n_voxels), unit variance over the stories ``fit_on``.
 
-        ``latents`` and ``mel`` carry ``max(DELAYS)`` rows of history before the first response.
+        ``latents`` and ``mel`` carry ``max(DELAYS)`` rows of context before the first response.
         """
         meaning, sound = _standardised(latents, fit_on), _standardised(mel, fit_on)
         ac = self.anatomy.ac
         raw = {}
         for story in latents:
             drive = np.where(ac, sound[story] @ self.sound.T, meaning[story] @ self.meaning.T)
-            history, n = max(DELAYS), len(drive) - max(DELAYS)
-            raw[story] = sum(self.hrf[:, k] * drive[history - d : history - d + n] for k, d in enumerate(DELAYS))
+            context, n = max(DELAYS), len(drive) - max(DELAYS)
+            raw[story] = sum(self.hrf[:, k] * drive[context - d : context - d + n] for k, d in enumerate(DELAYS))
         together = np.concatenate([raw[story] for story in fit_on])
         mean, std = together.mean(0), together.std(0)
         return {story: (signal - mean) / std for story, signal in raw.items()}

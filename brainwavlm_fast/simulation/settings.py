@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config import ModelConfig, Tune
+from ..config import Finetune, ModelConfig
 from ..errors import ConfigError, suggest
 
 VERSION = 1  # raised whenever the same seed would give other data
@@ -89,7 +89,7 @@ class Settings:
         return int(self.stream(name).integers(2**31))
 
 
-def planted_model(student: str, *, tune: Tune = "lora") -> ModelConfig:
+def planted_model(student: str, *, finetune: Finetune = "lora") -> ModelConfig:
     """The teacher's model, and the one to fine-tune: both layers, windows every half second.
 
     The paper's quarter of a second doubles every cost and adds nothing on speech this slow.
@@ -98,7 +98,7 @@ def planted_model(student: str, *, tune: Tune = "lora") -> ModelConfig:
         model=student,
         layer=2,
         stride=0.5,
-        tune=tune,
+        finetune=finetune,
         lora_dropout=0.0,
         regularisers=False,
     )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..data.surfaces import Side, Surface
+from ..anatomy.surfaces import Side, Surface
 from .brain import Anatomy
 
 _PER_VOXEL = 2

@@ -15,7 +15,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from ..config import Tune
+from ..config import Finetune
 from ..data import SAMPLE_RATE, TR, Dataset, load_audio, response_times
 from ..data.mel import N_MELS, log_mel
 from ..errors import BwlmError
@@ -75,7 +75,7 @@ class _Making:
         self._write_stories(root)
         sound = {name: load_audio(Dataset(root).audio_path(name), cache=root / ".audio") for name in settings.stories}
         shutil.rmtree(root / ".audio")
-        config = planted_model(str(root / "student"), tune="frozen")
+        config = planted_model(str(root / "student"), finetune="frozen")
         student = Encoder.from_config(config).eval()
         stories = {}
         with self.progress.task("front end of the stories", len(sound)) as advance:
@@ -134,8 +134,8 @@ class _Making:
     def _teachers(self, root: Path, frozen: Any) -> dict[str, Teacher]:
         """The shared teacher and UTS03's own, as far as the subjects need them."""
         settings = self.settings
-        tune: Tune = "frozen" if settings.null else "lora"
-        config = planted_model(str(root / "student"), tune=tune)
+        finetune: Finetune = "frozen" if settings.null else "lora"
+        config = planted_model(str(root / "student"), finetune=finetune)
         wanted = sorted({OWN_TEACHER if s == OWN_TEACHER else "shared" for s in settings.subjects})
         if self.reuse is not None:
             return {which: load_teacher(self.reuse / "truth" / f"teacher-{which}", config) for which in wanted}
@@ -194,10 +194,10 @@ class _Making:
 
 
 def mel_at_responses(audio: NDArray[np.float32], n_trs: int) -> NDArray[np.float64]:
-    """Mean log-mel energies over each response's TR, with history: (max(DELAYS) + n_trs, n_mels)."""
+    """Mean log-mel energies over each response's TR, with context: (max(DELAYS) + n_trs, n_mels)."""
     hop = 320
     frames = log_mel(audio, hop=hop).astype(np.float64)
-    times = response_times(n_trs, history=max(DELAYS))
+    times = response_times(n_trs, context=max(DELAYS))
     first = ((times - TR / 2) * SAMPLE_RATE / hop).astype(int)
     return np.stack([frames[a : a + int(TR * SAMPLE_RATE / hop)].mean(axis=0) for a in first])
 

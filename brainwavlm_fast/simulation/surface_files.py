@@ -8,9 +8,9 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from ..anatomy.image_files import write_surface
+from ..anatomy.surfaces import ATLASES, Kind, Side, Surface
 from ..data import Dataset
-from ..data.maps import write_surface
-from ..data.surfaces import ATLASES, Kind, Side, Surface
 from ..data.tree import DERIVATIVE
 from ..files import write_json
 from .brain import Anatomy

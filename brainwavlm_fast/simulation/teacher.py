@@ -45,7 +45,7 @@ def fit_teacher(
     seed: int,
     progress: Progress,
 ) -> Teacher:
-    """Fit LoRA (or, with ``config.tune`` frozen, the head alone: the null) and a head to windows' mean embeddings.
+    """Fit LoRA (or, with ``config.finetune`` frozen, the head alone: the null) and a head to windows' mean embeddings.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def fit_teacher(
 def save_teacher(folder: Path, teacher: Teacher) -> None:
     """The teacher's adapter, as PEFT writes it (none for the null), and its head."""
     folder.mkdir(parents=True)
-    if teacher.encoder.tune == "lora":
+    if teacher.encoder.finetune == "lora":
         teacher.encoder.wavlm.peft_config["default"].base_model_name_or_path = "../../../student"
         teacher.encoder.save_adapter(folder / "adapter")
     save_tensors(folder / "head.safetensors", teacher.head.state_dict())
@@ -89,7 +89,7 @@ def save_teacher(folder: Path, teacher: Teacher) -> None:
 def load_teacher(folder: Path, config: ModelConfig) -> Teacher:
     """A teacher that :func:`save_teacher` wrote, on its student."""
     encoder = Encoder.from_config(config).eval()
-    if encoder.tune == "lora":
+    if encoder.finetune == "lora":
         encoder.load_adapter(folder / "adapter")
     tensors = load_tensors(folder / "head.safetensors")
     head = nn.Linear(encoder.width, len(tensors["bias"]))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..data import Split
+from ..data import StorySplit
 from ..errors import BwlmError
 from ..evaluation.encoding import Encoding, encode
 from ..files import write_json
@@ -57,7 +57,7 @@ def measure_truth(
     student: Mapping[str, NDArray],
 ) -> Truth:
     """The truths of one subject, each (n_voxels,); ``validation_*`` are for the plant's own check."""
-    split = Split(tuple(settings.training), (VALIDATION,), (TEST,))
+    split = StorySplit(tuple(settings.training), (VALIDATION,), (TEST,))
     responses = _InMemory(measured)
 
     def ridge(features: Mapping[str, NDArray]) -> Encoding:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .loop import TrainingStopped
-from .run import resume_run, start_run
+from .run_folder import resume_run, start_run
 
 __all__ = ["TrainingStopped", "resume_run", "start_run"]

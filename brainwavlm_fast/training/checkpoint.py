@@ -44,8 +44,8 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Carried:
-    """TR features that the next block of a story has as its lead rows: those before response ``start`` - 1."""
+class CarriedContext:
+    """TR features that the next block of a story has as its context rows: those before response ``start`` - 1."""
 
     story: str
     start: int
@@ -59,7 +59,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     *,
     end_of_epoch: bool,
-    carried: Carried | None = None,
+    carried: CarriedContext | None = None,
 ) -> Path:
     """Write a checkpoint whole or not at all, then drop what it replaces.
 
@@ -110,7 +110,7 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 def load_checkpoint(
     folder: Path, model: BrainWavLM, optimizer: torch.optim.Optimizer, *, blocks_per_epoch: int
-) -> tuple[Position, Carried | None]:
+) -> tuple[Position, CarriedContext | None]:
     """Put a checkpoint's weights and optimiser into place; returns its position and what the next block takes over.
 
     Raises
@@ -133,7 +133,7 @@ def load_checkpoint(
             raise CheckpointError(f"{path} is damaged (its contents changed after it was saved); {_go_back(folder)}")
     model.load(folder)
     _load_optimizer(folder / _OPTIMIZER, model, optimizer)
-    return position, None if held is None else Carried(*held, load_tensors(folder / _CARRIED)["rows"])
+    return position, None if held is None else CarriedContext(*held, load_tensors(folder / _CARRIED)["rows"])
 
 
 def _optimizer_tensors(model: BrainWavLM, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -21,11 +21,11 @@ from ..model import BrainWavLM
 from ..ops import correlation
 from ..progress import Advance, Progress
 from .checkpoint import Position, save_checkpoint
-from .feed import Feed, Responses
 from .log import RunLog
 from .losses import training_loss
-from .material import Block, Material, predict_story
+from .response_loader import ResponseLoader, Responses
 from .step import Step, sharing_windows
+from .training_data import Block, TrainingData, predict_story
 
 _CONTINUE = "Continue with: bwlm train --resume"
 
@@ -43,7 +43,7 @@ def make_optimizer(model: BrainWavLM, config: TrainConfig) -> torch.optim.Adam:
     return torch.optim.Adam(groups)
 
 
-class Outcome:
+class StepResult:
     """A step's loss, gradient norm and wish to stop, which on a GPU are there a little later.
 
     Attributes
@@ -97,9 +97,9 @@ class Loop:
     config: TrainConfig
     model: BrainWavLM
     optimizer: torch.optim.Adam
-    material: Material
+    material: TrainingData
     step: Step
-    feed: Feed
+    feed: ResponseLoader
     log: RunLog
     progress: Progress
     position: Position
@@ -133,7 +133,7 @@ class Loop:
         blocks, size, ranks = self.material.blocks, self.step.n_blocks, self.step.ranks
         done = self.position.block
         self.model.train()
-        unread: deque[Outcome] = deque()
+        unread: deque[StepResult] = deque()
         with self.progress.task(f"epoch {self.position.epoch + 1}/{self.config.epochs}", len(blocks)) as advance:
             advance(done)
             self._resumed = time.perf_counter()
@@ -154,7 +154,7 @@ class Loop:
                         self._report(unread.popleft(), advance)
                 if stop:
                     self._save(end_of_epoch=False)
-                    ranks.wait()
+                    ranks.barrier()
                     raise ranks.shared(
                         TrainingStopped(
                             f"stopped after step {self.position.step}, which is saved. {_CONTINUE} {self.run}"
@@ -163,23 +163,23 @@ class Loop:
                 if at_save and self.position.block < len(blocks):
                     self._save(end_of_epoch=False)
 
-    def _step(self, batch: Sequence[Block], measured: Responses, stopped: Callable[[], bool]) -> Outcome:
+    def _step(self, batch: Sequence[Block], measured: Responses, stopped: Callable[[], bool]) -> StepResult:
         number = self.position.step + 1
         values = self.step.gradient(number, batch, measured, stop=stopped())
-        outcome = Outcome(number, self.position.epoch + 1, batch, values)
+        outcome = StepResult(number, self.position.epoch + 1, batch, values)
         if not outcome.late:
             self._check(outcome)
         self.optimizer.step()
         self.position = Position(number, self.position.epoch, self.position.block + len(batch))
         return outcome
 
-    def _check(self, outcome: Outcome) -> tuple[float, float, bool]:
+    def _check(self, outcome: StepResult) -> tuple[float, float, bool]:
         try:
             return outcome.read()
         except BwlmError as error:
             raise self.step.ranks.shared(error) from None
 
-    def _report(self, outcome: Outcome, advance: Advance) -> bool:
+    def _report(self, outcome: StepResult, advance: Advance) -> bool:
         """Log a step; whether a rank wants to stop."""
         loss, norm, stop = self._check(outcome)
         now = time.perf_counter()
@@ -211,7 +211,7 @@ class Loop:
                     self.material.stories[name],
                     self.config.block_size,
                     list(responses),
-                    with_history=self.config.block_history,
+                    with_context=self.config.block_context,
                 )
                 for subject, measured in responses.items():
                     found.setdefault(subject, {})[name] = {
@@ -226,7 +226,7 @@ class Loop:
             self.progress.say(f"epoch {self.position.epoch}: validation correlation of the readout {mean:.4f}")
 
     def _save(self, *, end_of_epoch: bool) -> None:
-        if self.step.ranks.first:
+        if self.step.ranks.is_main:
             carried = None if end_of_epoch else self.step.carried
             save_checkpoint(
                 self.run, self.position, self.model, self.optimizer, end_of_epoch=end_of_epoch, carried=carried

@@ -13,11 +13,11 @@ from ..config import TrainConfig
 from ..distributed import Ranks
 from ..errors import ConfigError
 from ..model import BrainWavLM
-from .checkpoint import Carried
-from .feed import Responses
+from .checkpoint import CarriedContext
 from .losses import training_loss
-from .material import Block, Material
 from .randomness import keyed
+from .response_loader import Responses
+from .training_data import Block, TrainingData
 
 
 @contextmanager
@@ -34,38 +34,40 @@ class Step:
     """Puts a step's gradient into the model's parameters, the same on every rank.
 
     The loss is the mean over the step's blocks and over the subjects who heard each: a block's features are computed
-    once for all of them. With ``split`` ``windows`` every rank encodes its share of one block's windows, is given all
-    features, and goes on to readout and loss by itself: the encoder's gradients are sums over ranks, the readouts' are
-    there already. With ``blocks`` each rank has a block, and all gradients are sums.
+    once for all of them. With ``parallelism`` ``windows`` every rank encodes its share of one block's windows, is given
+    all features, and goes on to readout and loss by itself: the encoder's gradients are sums over ranks, the readouts'
+    are there already. With ``blocks`` each rank has a block, and all gradients are sums.
 
     Attributes
     ----------
-    carried : what the next block takes over from the last one (``carry_history``).
+    carried : what the next block takes over from the last one (``carry_context``).
     """
 
-    def __init__(self, model: BrainWavLM, config: TrainConfig, material: Material, ranks: Ranks) -> None:
-        """Share the model's work.
+    def __init__(self, model: BrainWavLM, config: TrainConfig, material: TrainingData, ranks: Ranks) -> None:
+        """Parallelism the model's work.
 
         Raises
         ------
-        ConfigError : some rank would have nothing to do, or carried history has no order to be carried in.
+        ConfigError : some rank would have nothing to do, or carried context has no order to be carried in.
         """
         self.model, self.config, self.ranks = model, config, ranks
         self._material = material
-        self.carried: Carried | None = None
-        self.n_blocks = ranks.size if config.split == "blocks" else 1
+        self.carried: CarriedContext | None = None
+        self.n_blocks = ranks.size if config.parallelism == "blocks" else 1
         delays = model.config.delays
-        self._n_carried = max(delays) - min(delays) if config.carry_history else 0
+        self._n_carried = max(delays) - min(delays) if config.carry_context else 0
         if ranks.size > 1:
             self._check_shares()
-        if config.split == "windows":
+        if config.parallelism == "windows":
             model.encoder.ranks = ranks
 
     def _check_shares(self) -> None:
         config, blocks, size = self.config, self._material.blocks, self.ranks.size
-        if config.split == "blocks":
-            if config.carry_history:
-                raise ConfigError("--carry-history needs blocks one after another; it goes with --split windows only.")
+        if config.parallelism == "blocks":
+            if config.carry_context:
+                raise ConfigError(
+                    "--carry-context needs blocks one after another; it goes with --parallelism windows only."
+                )
             if size > len(blocks):
                 raise ConfigError(f"there are {size} processes, but only {len(blocks)} blocks; start fewer.")
             return
@@ -76,12 +78,12 @@ class Step:
             if not np.bincount(windows % size, minlength=size).all():
                 raise ConfigError(
                     f"there are {size} processes, but the block of {block.story} at TR {block.start} has only "
-                    f"{len(windows)} windows to share; start fewer, or give each a block with --split blocks."
+                    f"{len(windows)} windows to share; start fewer, or give each a block with --parallelism blocks."
                 )
 
     def own(self, batch: Sequence[Block]) -> Block | None:
         """The block of a step that this rank works on; None where a step at an epoch's end has none for it."""
-        if self.config.split == "windows":
+        if self.config.parallelism == "windows":
             return batch[0]
         return batch[self.ranks.rank] if self.ranks.rank < len(batch) else None
 
@@ -106,10 +108,10 @@ class Step:
         return torch.stack([value, torch.linalg.vector_norm(torch.stack(norms)), asked])
 
     def _loss(self, block: Block, measured: Responses) -> Tensor:
-        features, n_lead = self._features(block)
+        features, context = self._features(block)
         n_trs = block.stop - block.start
         losses = [
-            training_loss(self.config.loss, self.model.readout_of(subject)(features, n_lead, n_trs), values)
+            training_loss(self.config.loss, self.model.readout_of(subject)(features, context, n_trs), values)
             for subject, values in measured.items()
         ]
         return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
@@ -117,9 +119,9 @@ class Step:
     def _features(self, block: Block) -> tuple[Tensor, int]:
         """TR features of a block and how many of them lie before its first response."""
         story, model = self._material.stories[block.story], self.model
-        first, last, n_lead = self._rows(block)
-        if not self.config.carry_history:
-            return model.block_features(story, first, last), n_lead
+        first, last, context = self._rows(block)
+        if not self.config.carry_context:
+            return model.block_features(story, first, last), context
         carried = self.carried
         if carried is not None and (carried.story, carried.start) == (block.story, block.start):
             new = model.block_features(story, first + len(carried.rows), last)
@@ -127,16 +129,16 @@ class Step:
         else:
             features = model.block_features(story, first, last)
         rows = features[len(features) - self._n_carried :].detach()
-        self.carried = Carried(block.story, block.stop, rows)
-        return features, n_lead
+        self.carried = CarriedContext(block.story, block.stop, rows)
+        return features, context
 
     def _rows(self, block: Block) -> tuple[int, int, int]:
-        story, with_history = self._material.stories[block.story], self.config.block_history
-        return self.model.block_span(story, block.start, block.stop, with_history=with_history)
+        story, with_context = self._material.stories[block.story], self.config.block_context
+        return self.model.block_span(story, block.start, block.stop, with_context=with_context)
 
     def _share(self, batch: Sequence[Block], value: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
         trained = [p for p in self.model.encoder.parameters() if p.requires_grad]
-        apart = self.config.split == "windows"
+        apart = self.config.parallelism == "windows"
         if not apart:
             here = sorted({subject for block in batch for subject in self._material.heard_by(block.story)})
             trained += [p for subject in here for p in self.model.readout_of(subject).parameters()]

@@ -27,9 +27,9 @@ struct Run {
 
 Run run_of(const Delays& d, int64_t number, int64_t n_rows, int64_t n_trs) {
     const bool is_last = number + 1 == d.n_runs;
-    const int64_t first = d.run_onsets[number], end = d.history + n_trs;
+    const int64_t first = d.run_onsets[number], end = d.context + n_trs;
     const int64_t last = is_last ? n_rows : d.run_onsets[number + 1];
-    return {number, first, last, std::max(first, d.history), is_last ? end : std::min(last, end)};
+    return {number, first, last, std::max(first, d.context), is_last ? end : std::min(last, end)};
 }
 
 // One run's column moments: mean and 1 / sqrt(variance + eps). Rows are read from memory once; the shift is
@@ -82,7 +82,7 @@ BWLM_INLINE void collect(const T* g, int64_t gs, const Delays& d, const Run& run
         for (int64_t k = 0; k < d.n_delays; ++k) {
             const int64_t reader = t + d.delays[k];
             if (reader >= run.start && reader < run.stop)
-                from[n++] = g + (reader - d.history) * gs + k * n_columns;
+                from[n++] = g + (reader - d.context) * gs + k * n_columns;
         }
         along<T>(width, [&](auto lanes, int64_t c) __attribute__((always_inline)) {
             using V = decltype(lanes);
@@ -201,7 +201,7 @@ void spread(const T* x, int64_t cols, const T* mean, const T* scale, const Delay
         for (int64_t k = 0; k < d.n_delays; ++k) {
             const int64_t reader = t + d.delays[k];
             if (reader < run.start || reader >= run.stop) continue;
-            T* to = out.as<T>() + (reader - d.history) * out.row_stride + k * cols + c;
+            T* to = out.as<T>() + (reader - d.context) * out.row_stride + k * cols + c;
             if (streamed)
                 stream_copy(mean ? scored : x + c, to, width);
             else
@@ -234,7 +234,7 @@ void stack(const View& x, const Delays& d, const View& out, const View& moments,
         for (int64_t k = 0; k < d.n_delays; ++k)  // rows whose delay reaches out of the run
             for (int64_t t = run.start; t < run.stop; ++t)
                 if (t - d.delays[k] < run.first || t - d.delays[k] >= run.last)
-                    std::memset(out.as<T>() + (t - d.history) * out.row_stride + k * x.cols, 0,
+                    std::memset(out.as<T>() + (t - d.context) * out.row_stride + k * x.cols, 0,
                                 sizeof(T) * x.cols);
     }
 }

@@ -16,7 +16,7 @@ struct Taps {
     int n;
     int64_t first, last;  // the run, [first, last)
     int64_t start, stop;  // rows of the stack that are the run's, [start, stop), counted as x's rows
-    int64_t history;      // the stack's row 0 is this row of x
+    int64_t context;      // the stack's row 0 is this row of x
 };
 
 // mean and 1 / sqrt(variance + eps) of each column over the run: rows 0 and 1 of `moments`.
@@ -68,7 +68,7 @@ __global__ void stack_kernel(View x, Taps taps, View out, View moments) {
     for (int k = 0; k < taps.n; ++k) {
         const int64_t from = t - taps.delay[k];
         const bool inside = from >= taps.first && from < taps.last;
-        T* to = out.as<T>() + (t - taps.history) * out.row_stride + k * x.cols;
+        T* to = out.as<T>() + (t - taps.context) * out.row_stride + k * x.cols;
         for (int64_t f = threadIdx.x; f < x.cols; f += kThreads) {
             T value = inside ? x.as<T>()[from * x.row_stride + f] : T(0);
             if (mean && inside) value = (value - mean[f]) * scale[f];
@@ -85,7 +85,7 @@ __global__ void unstack_kernel(View g_out, Taps taps, View gx) {
         for (int k = 0; k < taps.n; ++k) {
             const int64_t from = t + taps.delay[k];
             if (from >= taps.start && from < taps.stop)
-                sum += g_out.as<T>()[(from - taps.history) * g_out.row_stride + k * gx.cols + f];
+                sum += g_out.as<T>()[(from - taps.context) * g_out.row_stride + k * gx.cols + f];
         }
         gx.as<T>()[t * gx.row_stride + f] = sum;
     }
@@ -103,13 +103,13 @@ void for_each_run(const Delays& d, int64_t rows, int64_t n_stacked, const char* 
     require(d.n_delays <= kMaxDelays, "delays: at most 64 on a GPU, got " + std::to_string(d.n_delays));
     Taps taps{};
     taps.n = static_cast<int>(d.n_delays);
-    taps.history = d.history;
+    taps.context = d.context;
     for (int k = 0; k < taps.n; ++k) taps.delay[k] = d.delays[k];
     for (int64_t run = 0; run < d.n_runs; ++run) {
         taps.first = d.run_onsets[run];
         taps.last = run + 1 < d.n_runs ? d.run_onsets[run + 1] : rows;
-        const int64_t end = d.history + n_stacked;
-        taps.start = std::max(taps.first, d.history);
+        const int64_t end = d.context + n_stacked;
+        taps.start = std::max(taps.first, d.context);
         taps.stop = run + 1 < d.n_runs ? std::min(taps.last, end) : end;
         body(taps, run);
     }

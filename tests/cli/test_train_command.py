@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 from brainwavlm_fast.cli.main import app
-from helpers.tree import N_VOXELS
 from typer.testing import CliRunner
 
 from brainwavlm_fast.data import Dataset
+from tests.helpers.tree import N_VOXELS
 
 
 def train(*arguments):

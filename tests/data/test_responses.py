@@ -5,12 +5,12 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from helpers.tree import N_VOXELS
 from hypothesis import given
 from hypothesis import strategies as st
 
 from brainwavlm_fast.data import Dataset, n_voxels, read_repeats, read_responses, unusable_voxels
 from brainwavlm_fast.errors import DataError
+from tests.helpers.tree import N_VOXELS
 
 
 @pytest.fixture

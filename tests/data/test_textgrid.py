@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from helpers.tree import LONG_GRID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from brainwavlm_fast.data import Interval, read_textgrid, words
 from brainwavlm_fast.errors import DataError
+from tests.helpers.tree import LONG_GRID
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00", exclude_categories=["Cs", "Cc"]), max_size=12)
 

@@ -14,7 +14,7 @@ def test_the_last_response_of_the_test_story():
 
 
 def test_history_comes_before_the_first_response():
-    np.testing.assert_array_equal(response_times(2, history=4), [3.0, 5.0, 7.0, 9.0, 11.0, 13.0])
+    np.testing.assert_array_equal(response_times(2, context=4), [3.0, 5.0, 7.0, 9.0, 11.0, 13.0])
 
 
 def test_the_releases_clock_is_nine_seconds_late():

@@ -9,9 +9,10 @@ import h5py
 import numpy as np
 import pytest
 import soundfile
-from helpers.tiny import save_tiny
-from helpers.tree import add_anatomy
-from run_folder import CONSTANT_VOXEL, N_VOXELS, NAN_VOXEL, STORIES, make_run
+
+from tests.helpers.run_folder import CONSTANT_VOXEL, N_VOXELS, NAN_VOXEL, STORIES, make_run
+from tests.helpers.tiny import save_tiny
+from tests.helpers.tree import add_anatomy
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from field_ridge import bootstrap_ridge, zscored
-from story_arrays import DELAYS, LENGTHS, SPLIT, plain_design, planted
 
-from brainwavlm_fast.data import Split
+from brainwavlm_fast.data import StorySplit
 from brainwavlm_fast.errors import ConfigError, DataError
-from brainwavlm_fast.evaluation.designs import DelayedDesign
 from brainwavlm_fast.evaluation.encoding import RidgeSettings, encode, normalised
-from brainwavlm_fast.evaluation.ridge_alphas import FIELD_ALPHAS
+from brainwavlm_fast.ridge.alphas import FIELD_ALPHAS
+from brainwavlm_fast.ridge.designs import DelayedDesign
+from tests.helpers.field_ridge import bootstrap_ridge, zscored
+from tests.helpers.story_arrays import DELAYS, LENGTHS, SPLIT, plain_design, planted
 
 RIDGE = RidgeSettings(chunk_length=20, gap=2, seed=5)
 
@@ -50,13 +50,13 @@ def test_shifting_the_held_out_responses_loses_the_score() -> None:
 def test_trap_8_delays_see_true_history_and_no_other_story() -> None:
     features, responses = planted()
     normal = normalised(features["a"], 4)
-    design = DelayedDesign(normal, DELAYS, history=4).rows(np.arange(130))
+    design = DelayedDesign(normal, DELAYS, context=4).rows(np.arange(130))
     np.testing.assert_allclose(design, plain_design(features["a"], 130), atol=1e-12)
     first = design[0].reshape(4, 6)
     z = zscored(features["a"])
-    np.testing.assert_allclose(first, z[[3, 2, 1, 0]], atol=1e-9)  # delay 1 is the last row of history
+    np.testing.assert_allclose(first, z[[3, 2, 1, 0]], atol=1e-9)  # delay 1 is the last row of context
     before = encode(features, responses, split=SPLIT, ridge=RIDGE)
-    ordered = Split(("d", "c", "b", "a"), ("v",), ("t",))
+    ordered = StorySplit(("d", "c", "b", "a"), ("v",), ("t",))
     given = encode(features, responses, split=ordered, alphas=before.alphas)
     np.testing.assert_allclose(given.mean_test, before.mean_test, rtol=0, atol=1e-10)
 
@@ -95,7 +95,7 @@ def test_reading_voxels_in_stretches_changes_nothing(monkeypatch: pytest.MonkeyP
     stretches = []
     read = responses.read
     monkeypatch.setattr(responses, "read", lambda story, voxels: stretches.append(voxels) or read(story, voxels))
-    monkeypatch.setattr("brainwavlm_fast.evaluation.ridge_plan.RidgePlan.tile_width", lambda plan: 4)
+    monkeypatch.setattr("brainwavlm_fast.ridge.spectral.RidgePlan.tile_width", lambda plan: 4)
     tiled = encode(features, responses, split=SPLIT, ridge=RIDGE, memory_gb=8 * 661 * 9 / 2**30)
     # whole tiles, so that processes that share the voxels have the same ones
     assert {(s.start, s.stop) for s in stretches} == {(0, 8), (8, 16), (16, 24), (24, 30)}
@@ -113,7 +113,7 @@ def test_float32_agrees_with_float64() -> None:
 
 def test_several_stories_average_story_by_story() -> None:
     features, responses = planted()
-    result = encode(features, responses, split=Split(("a", "b", "c"), (), ("t", "v", "d")), ridge=RIDGE)
+    result = encode(features, responses, split=StorySplit(("a", "b", "c"), (), ("t", "v", "d")), ridge=RIDGE)
     np.testing.assert_allclose(result.mean_test, (result.test["t"] + result.test["v"] + result.test["d"]) / 3)
     assert result.mean_validation is None
 
@@ -121,7 +121,7 @@ def test_several_stories_average_story_by_story() -> None:
 def test_a_story_in_two_parts_of_the_split_is_refused() -> None:
     features, responses = planted()
     with pytest.raises(ConfigError, match="story t is in two parts"):
-        encode(features, responses, split=Split(("a", "t"), (), ("t",)))
+        encode(features, responses, split=StorySplit(("a", "t"), (), ("t",)))
 
 
 def test_bad_features_and_responses_name_the_story() -> None:

@@ -10,16 +10,16 @@ import h5py
 import numpy as np
 import pytest
 from brainwavlm_fast.cli.main import app
-from run_folder import STORIES, make_run
 from typer.testing import CliRunner
 
 from brainwavlm_fast.data import Dataset, load_audio, make_split
 from brainwavlm_fast.errors import BwlmError, CheckpointError, ConfigError
 from brainwavlm_fast.evaluation.encoding import RidgeSettings, encode
-from brainwavlm_fast.evaluation.run import evaluate_run
-from brainwavlm_fast.evaluation.sources import DatasetResponses
+from brainwavlm_fast.evaluation.evaluate import evaluate_run
+from brainwavlm_fast.evaluation.responses import DatasetResponses
 from brainwavlm_fast.evaluation.transfer import transfer
 from brainwavlm_fast.model import BrainWavLM
+from tests.helpers.run_folder import STORIES, make_run
 
 RIDGE = RidgeSettings(chunk_length=4)
 

@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from helpers.saved_runs import make_saved_run
 
 from brainwavlm_fast.figures.bars import draw_improvement, draw_performance, within_subject_sem
-from brainwavlm_fast.figures.saved import open_saved
 from brainwavlm_fast.figures.style import NothingToDraw
+from brainwavlm_fast.results.saved import open_saved
+from tests.helpers.saved_runs import make_saved_run
 
 
 def test_differences_between_subjects_are_no_error():
@@ -22,7 +22,7 @@ def test_differences_between_subjects_are_no_error():
 
 
 def runs(tmp_path, *kinds):
-    return [make_saved_run(tmp_path / f"{s}-{roi}-{t}", subject=s, roi=roi, tune=t) for s, roi, t in kinds]
+    return [make_saved_run(tmp_path / f"{s}-{roi}-{t}", subject=s, roi=roi, finetune=t) for s, roi, t in kinds]
 
 
 def heights(drawing):

@@ -8,7 +8,7 @@ from matplotlib import colormaps
 
 from brainwavlm_fast.data import find_dataset
 from brainwavlm_fast.errors import DataError
-from brainwavlm_fast.figures.maps import CHANGE, VALUES, draw_map, limits, load_overlay, paint
+from brainwavlm_fast.figures.brain_maps import CHANGE, VALUES, draw_map, limits, load_overlay, paint
 from brainwavlm_fast.figures.style import encoded
 from brainwavlm_fast.figures.views import open_view
 

@@ -8,12 +8,12 @@ import shutil
 import numpy as np
 import pytest
 from brainwavlm_fast.cli.main import app
-from helpers.saved_runs import make_probes, make_saved_run, make_transfer
 from typer.testing import CliRunner
 
 from brainwavlm_fast.errors import BwlmError
 from brainwavlm_fast.figures import catalogue
 from brainwavlm_fast.figures.catalogue import FIGURES, make_figures
+from tests.helpers.saved_runs import make_probes, make_saved_run, make_transfer
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.saved_runs import make_saved_run
 from matplotlib.figure import Figure
 
 from brainwavlm_fast.figures.curves import draw_epoch_changes, draw_epoch_curves
-from brainwavlm_fast.figures.saved import open_saved
 from brainwavlm_fast.figures.style import NothingToDraw
+from brainwavlm_fast.results.saved import open_saved
+from tests.helpers.saved_runs import make_saved_run
 
 
 def summary(*, validation: bool = True, sets: tuple[str, ...] = ("all", "lh", "ac", "nonac")) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def test_only_the_sets_there_are_drawn_and_no_validation_is_said(tmp_path: Path,
 
 def test_changes_over_epochs_tell_tuning_apart(tmp_path: Path) -> None:
     folders = [
-        make_saved_run(tmp_path / f"{subject}-{tune}", subject=subject, roi="all", tune=tune)
+        make_saved_run(tmp_path / f"{subject}-{tune}", subject=subject, roi="all", finetune=tune)
         for subject in ("UTS01", "UTS02")
         for tune in ("lora", "full")
     ]

@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from helpers.saved_runs import make_probes, make_saved_run, make_transfer
 
-from brainwavlm_fast.figures.layers import draw_probe_improvement
 from brainwavlm_fast.figures.matrices import draw_transfer
-from brainwavlm_fast.figures.saved import open_saved
+from brainwavlm_fast.figures.probes import draw_probe_improvement
 from brainwavlm_fast.figures.style import NothingToDraw
 from brainwavlm_fast.figures.voxelwise import draw_ceiling, draw_scatter
+from brainwavlm_fast.results.saved import open_saved
+from tests.helpers.saved_runs import make_probes, make_saved_run, make_transfer
 
 
 def read(folder):

@@ -8,7 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from brainwavlm_fast.data import find_dataset, load_surface, voxel_set
+from brainwavlm_fast.anatomy import load_surface, voxel_set
+from brainwavlm_fast.data import find_dataset
 from brainwavlm_fast.errors import DataError
 from brainwavlm_fast.figures import views
 from brainwavlm_fast.figures.views import best_view, open_view
@@ -43,7 +44,7 @@ def test_a_flat_maps_points_are_placed_where_they_are_seen(planted_tree, tmp_pat
     view = open_view(dataset, "UTS01", width=1000, cache=tmp_path)
     for side, first in (("lh", 0), ("rh", view.n_left)):
         surface = load_surface(dataset, "UTS01", "flat", side)
-        column, row = np.floor(view.place(side, surface.points[:, :2])).astype(int).T
+        column, row = np.floor(view.to_pixels(side, surface.points[:, :2])).astype(int).T
         used = np.flatnonzero(surface.used())
         seen = view.vertices[row[used].clip(0, view.vertices.shape[0] - 1), column[used].clip(0, 999)]
         assert (seen == used + first).mean() > 0.8  # those on the edge lie between pixels

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.tiny import large_layout, randomise_lora, save_tiny
 
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.model import BrainWavLM, Encoder, Story, activations, step_memory
 from brainwavlm_fast.model.activations import StepMemory, frames_at_once, kept_bytes
 from brainwavlm_fast.training.losses import training_loss
 from brainwavlm_fast.training.randomness import keyed
+from tests.helpers.tiny import large_layout, randomise_lora, save_tiny
 
 AUDIO = np.random.default_rng(0).standard_normal(45 * 16_000).astype(np.float32)
 MEASURED = torch.from_numpy(np.random.default_rng(1).standard_normal((10, 23), dtype=np.float32))
@@ -29,7 +29,7 @@ MEASURED = torch.from_numpy(np.random.default_rng(1).standard_normal((10, 23), d
         ({}, {}, "fp32"),
         ({}, {"token": "last"}, "bf16"),
         (large_layout(), {"token": "mean"}, "fp32"),
-        ({}, {"tune": "full"}, "bf16"),
+        ({}, {"finetune": "full"}, "bf16"),
     ],
 )
 def test_computed_again_is_the_same_to_the_last_bit(tmp_path, layout, changes, precision):
@@ -68,14 +68,14 @@ def test_what_a_window_keeps_is_measured_without_leaving_a_trace(tmp_path):
     assert model.encoder.base.config.to_dict() == settings
     assert training == kept_bytes(model.encoder, 199)
     assert 0 < kept_bytes(model.eval().encoder, 199) < training  # no masks
-    frozen = BrainWavLM(replace(config, tune="frozen"), 23)
+    frozen = BrainWavLM(replace(config, finetune="frozen"), 23)
     assert kept_bytes(frozen.encoder, 199) == 0
 
 
 def test_keeping_is_chosen_when_four_fifths_of_what_is_free_hold_it():
     needed = StepMemory(keep=800, recompute=100)
-    assert needed.choose(1000) == "keep"
-    assert needed.choose(999) == "recompute"
+    assert needed.choose(1000) == "off"
+    assert needed.choose(999) == "on"
 
 
 MEASURE = """
@@ -96,7 +96,7 @@ story = Story(np.random.default_rng(0).standard_normal(50 * 16000).astype(np.flo
 story.keep_front_end(model.encoder)
 measured = torch.randn(10, 1000)
 optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad])
-n_windows = len(story.rows(*model.block_span(story, 6, 16, with_history=True)[:2])[0])
+n_windows = len(story.rows(*model.block_span(story, 6, 16, with_context=True)[:2])[0])
 needed = step_memory(model.encoder, model, n_windows=n_windows, n_samples=64000)
 took = {}
 for memory in ("recompute", "keep"):
@@ -152,7 +152,7 @@ def test_the_papers_step_fits_a_small_gpu_when_computed_again(tmp_path):
 
 
 def test_what_goes_through_together_follows_free_memory_and_changes_no_feature(tmp_path, monkeypatch):
-    config = ModelConfig(model=str(save_tiny(tmp_path / "wavlm")), layer=2, stride=0.5, tune="frozen")
+    config = ModelConfig(model=str(save_tiny(tmp_path / "wavlm")), layer=2, stride=0.5, finetune="frozen")
     encoder = Encoder.from_config(config, whole=True).eval()
     story = Story(AUDIO, 14, config, for_training=False)
     real, batches, features, at_once = Encoder.layer_features, [], [], []

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.tiny import randomise_lora, save_tiny
 from torch import nn
 
 from brainwavlm_fast.model import Encoder, LoraSettings
 from brainwavlm_fast.model import attention as attention_module
 from brainwavlm_fast.model.attention import attend, attend_one, gate, gated_bias, mix, position_bias, project
-from brainwavlm_fast.model.layers import place
+from brainwavlm_fast.model.transformer_layer import positional_conv
+from tests.helpers.tiny import randomise_lora, save_tiny
 
 N_WINDOWS, N_FRAMES, WIDTH, HEADS = 3, 21, 32, 4
 
@@ -175,10 +175,10 @@ def test_rounded_once_has_the_gradients_of_its_parts(encoder, hidden):
 @pytest.mark.parametrize(("taps", "n_frames"), [(16, 21), (16, 5), (7, 21), (7, 2), (128, 199)])
 def test_placing_by_transform_is_the_convolution(tmp_path, taps, n_frames):
     folder = save_tiny(tmp_path / "wavlm", num_conv_pos_embeddings=taps)
-    embedding = Encoder.from_pretrained(folder, layer=1, tune="full").double().base.encoder.pos_conv_embed
+    embedding = Encoder.from_pretrained(folder, layer=1, finetune="full").double().base.encoder.pos_conv_embed
     nn.init.normal_(embedding.conv.bias)
     x = torch.randn(2, n_frames, WIDTH, dtype=torch.float64, requires_grad=True)
-    ours, plain = place(embedding, x), embedding(x)
+    ours, plain = positional_conv(embedding, x), embedding(x)
     torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12)
     weights = torch.randn_like(plain)
     inputs = [x, *embedding.parameters()]

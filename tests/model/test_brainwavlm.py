@@ -6,17 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers.tiny import randomise_lora, save_tiny
 from peft import PeftModel
-from published_step import PublishedStep
 from safetensors.torch import load_file, save_file
 from transformers import WavLMModel
 
+from benchmarks.published_step import PublishedStep
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.data import SAMPLE_RATE
 from brainwavlm_fast.errors import CheckpointError
 from brainwavlm_fast.model import BrainWavLM, Story
 from brainwavlm_fast.training.losses import training_loss
+from tests.helpers.tiny import randomise_lora, save_tiny
 
 N_TRS, N_VOXELS = 14, 23
 
@@ -42,9 +42,9 @@ def model(config):
 
 
 @pytest.mark.parametrize(
-    ("start", "stop", "recompute", "with_history"), [(0, 10, True, True), (10, 14, False, True), (2, 12, True, False)]
+    ("start", "stop", "recompute", "with_context"), [(0, 10, True, True), (10, 14, False, True), (2, 12, True, False)]
 )
-def test_the_step_is_the_published_one(model, audio, start, stop, recompute, with_history):
+def test_the_step_is_the_published_one(model, audio, start, stop, recompute, with_context):
     """Every shortcut together, in float64: the fold, the transform, the kept front end, groups, layers made again."""
     model = model.double()
     model.encoder.recompute = recompute
@@ -53,11 +53,11 @@ def test_the_step_is_the_published_one(model, audio, start, stop, recompute, wit
     story._audio = story._audio.double()
     if recompute:
         story.keep_front_end(model.encoder)
-    loss = training_loss("voxels", model(story, start, stop, with_history=with_history), measured)
+    loss = training_loss("voxels", model(story, start, stop, with_context=with_context), measured)
     loss.backward()
     wavlm = WavLMModel.from_pretrained(model.config.model, dtype=torch.float64).eval()
     published = PublishedStep(model, wavlm, audio, N_TRS)
-    expected = published.loss(measured, start, stop, with_history=with_history)
+    expected = published.loss(measured, start, stop, with_context=with_context)
     expected.backward()
     assert abs(loss.item() - expected.item()) <= 1e-12 * abs(expected.item())
     ours = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
@@ -68,28 +68,28 @@ def test_the_step_is_the_published_one(model, audio, start, stop, recompute, wit
         assert (ours[name] - tensor.grad).abs().max() <= 1e-10 * scale, name
 
 
-def test_a_block_sees_its_true_history(model, audio):
+def test_a_block_sees_its_true_context(model, audio):
     """Trap 7: a block alone and the same rows inside the story's features agree."""
     story = Story(audio, N_TRS, model.config, for_training=True)
     whole = model.encode_story(story)
     with torch.no_grad():
-        first, last, n_lead = model.block_span(story, 5, 9, with_history=True)
+        first, last, context = model.block_span(story, 5, 9, with_context=True)
         alone = model.block_features(story, first, last)
-    assert (first, last, n_lead) == (5, 12, 4)
+    assert (first, last, context) == (5, 12, 4)
     torch.testing.assert_close(alone, whole[first:last], rtol=1e-4, atol=1e-5)
 
 
 def test_without_history_a_block_starts_from_zeros(model, audio):
     story = Story(audio, N_TRS, model.config, for_training=True)
     with torch.no_grad():
-        predicted = model(story, 4, 8, with_history=False)
+        predicted = model(story, 4, 8, with_context=False)
         bias_alone = model.readout.layers[1](model.readout.layers[0].bias)
     torch.testing.assert_close(predicted[0], bias_alone)
 
 
 def test_story_features_are_the_rows_of_the_full_filter(model, audio):
     features = model.story_features(audio, N_TRS)
-    assert features.shape == (model.config.history + N_TRS, 32)
+    assert features.shape == (model.config.context + N_TRS, 32)
     assert features.dtype == np.float32
     training = replace(model.config, negative_lobes=False)
     truncated = Story(audio, N_TRS, training, for_training=True)
@@ -120,9 +120,9 @@ def test_train_without_regularisers_keeps_lora_s_dropout(config, audio):
         assert torch.equal(model(story, 0, 4), model(story, 0, 4))
 
 
-@pytest.mark.parametrize("tune", ["lora", "full", "frozen"])
-def test_saved_and_opened_it_is_the_same(config, audio, tmp_path, tune):
-    model = BrainWavLM(replace(config, tune=tune), N_VOXELS).eval()
+@pytest.mark.parametrize("finetune", ["lora", "full", "frozen"])
+def test_saved_and_opened_it_is_the_same(config, audio, tmp_path, finetune):
+    model = BrainWavLM(replace(config, finetune=finetune), N_VOXELS).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:

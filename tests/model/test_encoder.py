@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers.tiny import large_layout, randomise_lora, save_tiny
 from safetensors.torch import load_file, save_file
 from transformers import WavLMModel
 
 from brainwavlm_fast.errors import CheckpointError, ConfigError
 from brainwavlm_fast.model import Encoder, LoraSettings
+from tests.helpers.tiny import large_layout, randomise_lora, save_tiny
 
 READ = {"first": lambda h: h[:, 0], "last": lambda h: h[:, -1], "mean": lambda h: h.mean(1)}
 
@@ -91,7 +91,7 @@ def test_merged_weights_do_the_same_in_plain_transformers(folder, audio):
 
 
 def test_full_tuning_reaches_every_weight(folder, audio):
-    encoder = Encoder.from_pretrained(folder, layer=2, tune="full").eval()
+    encoder = Encoder.from_pretrained(folder, layer=2, finetune="full").eval()
     encoder(audio).square().sum().backward()
     silent = {name for name, p in encoder.named_parameters() if p.grad is None or p.grad.abs().max() == 0}
     # The mask embedding only acts in training; with one frame read, nothing else is out of reach in Base. The stable

@@ -6,11 +6,11 @@ import copy
 
 import pytest
 import torch
-from helpers.tiny import large_layout, tiny_config
 from torch import Tensor
 from transformers import WavLMModel
 
 from brainwavlm_fast.model import front_end, products
+from tests.helpers.tiny import large_layout, tiny_config
 
 LAYOUTS = {"base": {}, "large": large_layout(), "another activation": {"feat_extract_activation": "relu"}}
 SOUNDS = {

@@ -62,7 +62,7 @@ def test_without_a_gradient_what_follows_may_be_part_of_it(then, calls):
     wanted = F.linear(x.double(), linear.weight.double(), linear.bias.double())
     wanted = wanted if then is None else then(wanted)
     plain = products.product(linear, x, torch.float32, then)
-    with products.many_products(block):
+    with products.packed_weights(block):
         assert hasattr(linear, products._PREPARED)
         assert not hasattr(trained, products._PREPARED)
         prepared = products.product(linear, x, torch.float32, then)
@@ -73,7 +73,7 @@ def test_without_a_gradient_what_follows_may_be_part_of_it(then, calls):
 
 def test_prepared_weights_are_gone_afterwards_even_if_it_fails(calls):
     linear, x = frozen(), torch.randn(300, 96)
-    with torch.no_grad(), pytest.raises(KeyError), products.many_products(linear):
+    with torch.no_grad(), pytest.raises(KeyError), products.packed_weights(linear):
         raise KeyError
     with torch.no_grad():
         linear.weight.zero_()
@@ -82,7 +82,7 @@ def test_prepared_weights_are_gone_afterwards_even_if_it_fails(calls):
 
 def test_with_a_gradient_weights_are_not_prepared_and_what_follows_is_differentiated(calls):
     linear, x = frozen(), torch.randn(300, 96, requires_grad=True)
-    with products.many_products(linear):
+    with products.packed_weights(linear):
         assert not hasattr(linear, products._PREPARED)
         (grad,) = torch.autograd.grad(products.product(linear, x, torch.float32, torch.relu).sum(), x)
     wanted = torch.autograd.grad(F.linear(x, linear.weight, linear.bias).relu().sum(), x)[0]

@@ -11,14 +11,14 @@ from brainwavlm_fast.model.readout import Readout
 @pytest.mark.parametrize("bottleneck", [0, 3])
 def test_each_response_is_read_from_its_delayed_rows(delays, bottleneck):
     torch.manual_seed(0)
-    n_lead, n_trs, width = max(delays), 6, 5
+    context, n_trs, width = max(delays), 6, 5
     readout = Readout(width, 8, delays=delays, bottleneck=bottleneck).double()
-    rows = torch.randn(n_lead + n_trs - min(delays), width, dtype=torch.float64)
-    predicted = readout(rows, n_lead, n_trs)
+    rows = torch.randn(context + n_trs - min(delays), width, dtype=torch.float64)
+    predicted = readout(rows, context, n_trs)
     assert predicted.shape == (n_trs, 8)
     normal = torch.from_numpy(reference.zscore(rows))
     for t in range(n_trs):
-        x = torch.cat([normal[n_lead + t - d] for d in delays])
+        x = torch.cat([normal[context + t - d] for d in delays])
         torch.testing.assert_close(predicted[t], readout.layers(x))
 
 

@@ -13,13 +13,13 @@ import pytest
 import torch
 from transformers import WavLMConfig, WavLMModel
 
+from brainwavlm_fast.check.dataset import check_dataset
 from brainwavlm_fast.config import RunConfig, preset
 from brainwavlm_fast.data import Dataset, load_audio
-from brainwavlm_fast.data.check import check_dataset
 from brainwavlm_fast.model import BrainWavLM, Story
 from brainwavlm_fast.progress import Progress
 from brainwavlm_fast.training.losses import training_loss
-from brainwavlm_fast.training.material import open_material
+from brainwavlm_fast.training.training_data import open_training_data
 
 ESPEAK = shutil.which("espeak-ng")
 TEXT = """
@@ -70,7 +70,7 @@ def test_minutes_of_speech_at_base_plus_size(tree, tmp_path):
     WavLMModel(WavLMConfig()).save_pretrained(tmp_path / "wavlm")
     model_config, train = preset("paper")
     model_config = replace(model_config, model=str(tmp_path / "wavlm"), stride=2.0)
-    material = open_material(RunConfig(str(tree), "paper", model_config, train), dataset, Progress())
+    material = open_training_data(RunConfig(str(tree), "paper", model_config, train), dataset, Progress())
     model = BrainWavLM(model_config, len(material.voxels))
     story = material.stories["theriver"]
     measured = material.responses("theriver", torch.device("cpu"))

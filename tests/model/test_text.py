@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers.tiny import save_tiny_gpt
 
 from brainwavlm_fast.errors import CheckpointError, ConfigError
 from brainwavlm_fast.model import TextModel
+from tests.helpers.tiny import save_tiny_gpt
 
 WORDS = ["the", "old", "house", "on", "the", "hill", "had", "a", "door", "that", "nobody", "ever", "opened", "again"]
 

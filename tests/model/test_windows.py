@@ -29,7 +29,7 @@ def test_lanczos_is_its_definition():
 
 def test_negative_lobes_stay():
     """Trap 4: cutting at a positive threshold would lose 13 % of the filter's L1 mass."""
-    times = response_times(50, history=4)
+    times = response_times(50, context=4)
     plan = plan_windows(120 * SAMPLE_RATE, times)
     mass = np.abs(plan.weights).sum()
     negative = -plan.weights.minimum(0).sum()
@@ -41,7 +41,7 @@ def test_negative_lobes_stay():
 
 def test_windows_of_a_block_are_the_paper_s():
     """10 TRs of 2 s with 3 lobes to each side: (18 + 12) / 0.25 + 1 = 121, less the 6 on zeros of the sinc."""
-    plan = plan_windows(300 * SAMPLE_RATE, response_times(100, history=4))
+    plan = plan_windows(300 * SAMPLE_RATE, response_times(100, context=4))
     used, weights = plan.rows(40, 50)
     assert len(used) == 115
     assert weights.shape == (10, 115)
@@ -51,7 +51,7 @@ def test_windows_of_a_block_are_the_paper_s():
 
 
 def test_windows_at_the_start_are_shorter():
-    plan = plan_windows(100 * SAMPLE_RATE, response_times(20, history=4))
+    plan = plan_windows(100 * SAMPLE_RATE, response_times(20, context=4))
     lengths = plan.ends - plan.starts
     assert plan.ends[0] == SAMPLE_RATE // 4
     assert lengths[0] == SAMPLE_RATE // 4
@@ -62,7 +62,7 @@ def test_windows_at_the_start_are_shorter():
 @settings(max_examples=30, deadline=None)
 @given(n_trs=st.integers(2, 60), stride=st.sampled_from([0.1, 0.25, 0.5, 1.0]), lobes=st.integers(1, 4))
 def test_no_window_looks_ahead_of_its_time_by_more_than_the_filter(n_trs, stride, lobes):
-    times = response_times(n_trs, history=2)
+    times = response_times(n_trs, context=2)
     n_samples = int((times[-1] + 1) * SAMPLE_RATE)
     plan = plan_windows(n_samples, times, stride=stride, lobes=lobes)
     assert np.all(plan.ends <= n_samples)
@@ -72,7 +72,7 @@ def test_no_window_looks_ahead_of_its_time_by_more_than_the_filter(n_trs, stride
 
 
 def test_rows_are_a_cut_of_the_whole_plan():
-    plan = plan_windows(200 * SAMPLE_RATE, response_times(60, history=4))
+    plan = plan_windows(200 * SAMPLE_RATE, response_times(60, context=4))
     rng = np.random.default_rng(0)
     features = rng.standard_normal((plan.n_windows, 3))
     used, weights = plan.rows(7, 20)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from reported import make_reported_run
 
 from brainwavlm_fast.report import page
+from tests.helpers.reported import make_reported_run
 
 
 @pytest.fixture(autouse=True)

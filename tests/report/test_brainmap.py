@@ -8,9 +8,10 @@ import json
 import numpy as np
 import pytest
 
-from brainwavlm_fast.data import find_dataset, voxel_set
+from brainwavlm_fast.anatomy import voxel_set
+from brainwavlm_fast.data import find_dataset
+from brainwavlm_fast.figures.brain_maps import load_overlay
 from brainwavlm_fast.figures.brains import Brain, VoxelMap
-from brainwavlm_fast.figures.maps import load_overlay
 from brainwavlm_fast.figures.views import BrainView, open_view
 from brainwavlm_fast.report.brainmap import VoxelNames, encode_map, mean_by_region, pack_pixels
 

@@ -9,8 +9,8 @@ import tempfile
 
 import pytest
 
-from brainwavlm_fast.figures.saved import open_saved
 from brainwavlm_fast.report import write_report
+from brainwavlm_fast.results.saved import open_saved
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = (

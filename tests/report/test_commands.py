@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 from brainwavlm_fast.cli.main import app
-from helpers.saved_runs import make_probes, make_saved_run, make_transfer
 from typer.testing import CliRunner
 
 from brainwavlm_fast.config import RunConfig, preset
-from brainwavlm_fast.figures.saved import open_saved
 from brainwavlm_fast.report.commands import repeat_commands, train_command
+from brainwavlm_fast.results.saved import open_saved
+from tests.helpers.saved_runs import make_probes, make_saved_run, make_transfer
 
 
 def asked(monkeypatch, where, words):
@@ -35,20 +35,20 @@ def asked(monkeypatch, where, words):
     [
         ({}, {}),
         (
-            {"layer": 6, "token": "mean", "window": 2.0, "stride": 0.125, "tune": "full"},
+            {"layer": 6, "token": "mean", "window": 2.0, "stride": 0.125, "finetune": "full"},
             {"roi": "lh", "precision": "bf16"},
         ),
         ({"lora_rank": 8, "lora_alpha": 8.0, "lora_dropout": 0.0, "regularisers": False, "bottleneck": 0}, {"seed": 7}),
-        ({"tune": "frozen"}, {"loss": "time", "block_size": 25, "lr_encoder": 3e-3, "lr_readout": 1.25e-5}),
+        ({"finetune": "frozen"}, {"loss": "time", "block_size": 25, "lr_encoder": 3e-3, "lr_readout": 1.25e-5}),
         ({}, {"validation": ("a", "b"), "test": ("c",), "epochs": 3, "save_every": 9, "cache_gb": 0.5}),
-        ({}, {"more_subjects": ("UTS02", "UTS03"), "carry_history": True, "split": "blocks", "responses_gb": 9.0}),
+        ({}, {"more_subjects": ("UTS02", "UTS03"), "carry_context": True, "split": "blocks", "responses_gb": 9.0}),
         ({}, {"roi": "lh & (ac | svg:V1)", "target": "/data/my target.hf5"}),
     ],
 )
 def test_training_is_repeated_with_the_same_configuration(monkeypatch, small_tree, name, model, train):
     usual_model, usual_train = preset(name)
-    if not usual_train.block_history:
-        train = {key: value for key, value in train.items() if key != "carry_history"}
+    if not usual_train.block_context:
+        train = {key: value for key, value in train.items() if key != "carry_context"}
     monkeypatch.setattr("brainwavlm_fast.data.Dataset.subject", lambda dataset, subject: subject)
     config = RunConfig(str(small_tree), name, replace(usual_model, **model), replace(usual_train, **train))
     (folder, again), _ = asked(monkeypatch, "brainwavlm_fast.training.start_run", train_command(config, "out here"))
@@ -65,7 +65,7 @@ def test_every_step_is_repeated_with_the_same_options(monkeypatch, tmp_path, pla
         ["bwlm", name] for name in ("train", "evaluate", "probe", "transfer", "report")
     ]
     evaluate, probe, transfer, report = (words[1:] for words in commands[1:])
-    (folder,), options = asked(monkeypatch, "brainwavlm_fast.evaluation.run.evaluate_run", evaluate)
+    (folder,), options = asked(monkeypatch, "brainwavlm_fast.evaluation.evaluate.evaluate_run", evaluate)
     settings = json.loads((run / "evaluation/summary.json").read_text())["settings"]
     assert folder == run
     assert options["epochs"] == [2, 4]
@@ -73,7 +73,7 @@ def test_every_step_is_repeated_with_the_same_options(monkeypatch, tmp_path, pla
     ridge = options["ridge"]
     assert list(ridge.alphas) == pytest.approx(settings["ridge"]["alphas"], rel=1e-12)
     assert (ridge.chunk_length, ridge.n_splits, ridge.gap, ridge.seed) == (40, 3, 0, 0)
-    (folders,), options = asked(monkeypatch, "brainwavlm_fast.evaluation.probe_run.probe_runs", probe)
+    (folders,), options = asked(monkeypatch, "brainwavlm_fast.probes.run.probe_runs", probe)
     assert (folders, options["layers"], options["out"]) == ([run], [0, 3, 4], run / "probes")
     (folders, out), options = asked(monkeypatch, "brainwavlm_fast.evaluation.transfer.transfer", transfer)
     assert (folders, out, options["subjects"]) == ([run], tmp_path / "transfer", ["UTS01", "UTS02"])

@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from helpers.saved_runs import make_probes, make_saved_run
 
 from brainwavlm_fast.config import RunConfig
-from brainwavlm_fast.figures.saved import open_saved
 from brainwavlm_fast.report.findings import findings
+from brainwavlm_fast.results.saved import open_saved
+from tests.helpers.saved_runs import make_probes, make_saved_run
 
 
 def changed(folder, file, change):

@@ -8,15 +8,15 @@ from itertools import pairwise
 
 import pytest
 from brainwavlm_fast.cli.main import app
-from helpers.saved_runs import make_saved_run, make_transfer
-from outline import Outline
-from reported import make_reported_run
 from typer.testing import CliRunner
 
 from brainwavlm_fast.errors import BwlmError
 from brainwavlm_fast.report import page as page_module
 from brainwavlm_fast.report import write_report
 from brainwavlm_fast.report.markup import Markup, element, embedded_json, text
+from tests.helpers.outline import Outline
+from tests.helpers.reported import make_reported_run
+from tests.helpers.saved_runs import make_saved_run, make_transfer
 
 
 def bwlm(*arguments):

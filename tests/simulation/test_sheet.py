@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from brainwavlm_fast.data.surfaces import Side
+from brainwavlm_fast.anatomy.surfaces import Side
 from brainwavlm_fast.simulation.brain import make_anatomy
 from brainwavlm_fast.simulation.sheet import make_sheets
 

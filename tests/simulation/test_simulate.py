@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from brainwavlm_fast.check.dataset import check_dataset
 from brainwavlm_fast.data import Dataset, load_audio, read_repeats, read_responses
-from brainwavlm_fast.data.check import check_dataset
 from brainwavlm_fast.errors import BwlmError, ConfigError
 from brainwavlm_fast.model import Encoder, Story, load_wavlm
 from brainwavlm_fast.simulation import Settings, planted_model, simulate
@@ -121,7 +121,7 @@ def test_a_folder_in_use_is_left_alone(made):
 @pytest.fixture(scope="module")
 def heard(made):
     """The student, and a story with its front end kept."""
-    config = planted_model(str(made[0] / "student"), tune="frozen")
+    config = planted_model(str(made[0] / "student"), finetune="frozen")
     encoder = Encoder.from_config(config).eval()
     audio = load_audio(Dataset(made[0]).audio_path(TEST))
     story = Story(audio, 20, config, for_training=False)

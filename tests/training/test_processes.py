@@ -17,16 +17,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from threadpoolctl import threadpool_limits
-from two_ranks import BLOCKS, evaluate, gradients
 
 from brainwavlm_fast.config import RunConfig, preset
-from brainwavlm_fast.distributed import ALONE
-from brainwavlm_fast.evaluation import ridge_factors, significance
-from brainwavlm_fast.evaluation.ridge_plan import RidgePlan
+from brainwavlm_fast.distributed import SINGLE_PROCESS
 from brainwavlm_fast.files import read_json
+from brainwavlm_fast.ridge import cholesky as ridge_factors
+from brainwavlm_fast.ridge.spectral import RidgePlan
+from brainwavlm_fast.stats import significance
 from brainwavlm_fast.training import resume_run, start_run
 from brainwavlm_fast.training.checkpoint import list_checkpoints
 from brainwavlm_fast.training.log import read_log
+from tests.helpers.two_ranks import BLOCKS, evaluate, gradients
 
 TESTS = Path(__file__).parent.parent
 TORCHRUN = [
@@ -70,8 +71,8 @@ def job(plain, tmp_path_factory):
     plain.to_json(folder / "plain.json")
     replace(plain, model=replace(plain.model, regularisers=True)).to_json(folder / "regularised.json")
     few = replace(plain, model=replace(plain.model, stride=4.0, lanczos_lobes=1))
-    replace(few, train=replace(few.train, block_size=1, block_history=False)).to_json(folder / "few-windows.json")
-    replace(plain, train=replace(plain.train, split="blocks", carry_history=True)).to_json(
+    replace(few, train=replace(few.train, block_size=1, block_context=False)).to_json(folder / "few-windows.json")
+    replace(plain, train=replace(plain.train, parallelism="blocks", carry_context=True)).to_json(
         folder / "carried-blocks.json"
     )
     start_run(folder / "one", plain)
@@ -82,10 +83,14 @@ def job(plain, tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         job = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
         job["MASTER_PORT"] = str(free.getsockname()[1])
-    command = [sys.executable, str(TESTS / "training" / "two_ranks.py"), str(folder)]
+    command = [sys.executable, "-m", "tests.helpers.two_ranks", str(folder)]
     ranks = [
         subprocess.Popen(
-            command, env=environment() | job | {"RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=TESTS.parent,
+            env=environment() | job | {"RANK": rank, "LOCAL_RANK": rank},
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for rank in ("0", "1")
     ]
@@ -98,7 +103,7 @@ def job(plain, tmp_path_factory):
 def test_two_processes_have_one_processs_loss_and_gradients(job, plain, name):
     """In float64, on both ranks: windows shared, blocks apart, and a step with less blocks than ranks."""
     found = [load_file(job / f"{name}-{rank}.st") for rank in (0, 1)]
-    parts = [gradients(plain, [block], ALONE) for block in BLOCKS[name]]
+    parts = [gradients(plain, [block], SINGLE_PROCESS) for block in BLOCKS[name]]
     expected = {
         key: sum(part.get(key, 0.0) for part in parts) / len(parts) for key in set().union(*(part for part in parts))
     }
@@ -160,7 +165,7 @@ def test_ridge_and_permutations_over_two_processes_are_one_processs(job, monkeyp
     torch.set_num_threads(1)  # as torchrun gives each process
     try:
         with threadpool_limits(1):
-            evaluate(job, "alone", ALONE)
+            evaluate(job, "alone", SINGLE_PROCESS)
     finally:
         torch.set_num_threads(before)
     one, two = (read_json(job / "one" / name / "summary.json") for name in ("alone", "two"))
@@ -183,7 +188,7 @@ def test_too_many_processes_and_contradictions_are_refused_on_every_rank(job):
         few = (job / f"few-windows-{rank}.txt").read_text()
         assert "2 processes" in few
         assert "windows to share" in few
-        assert "--split windows only" in (job / f"carried-blocks-{rank}.txt").read_text()
+        assert "--parallelism windows only" in (job / f"carried-blocks-{rank}.txt").read_text()
         assert not (job / "few-windows").exists()
 
 

@@ -65,7 +65,7 @@ def whole(tmp_path_factory, small_tree, tiny_wavlm, request):
 
 
 def test_a_run_leaves_everything_it_should(whole, config):
-    kept = replace(config, train=replace(config.train, memory="keep"))  # what "auto" was settled to
+    kept = replace(config, train=replace(config.train, activation_checkpointing="off"))  # what "auto" was settled to
     assert RunConfig.from_json(whole / "config.json") == kept
     summary = json.loads((whole / "summary.json").read_text())
     assert summary["steps"] == 12
@@ -119,11 +119,11 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(whole, config, tm
 
 
 def test_front_end_on_disk_and_activations_computed_again_are_the_same_run(whole, config, tmp_path):
-    train = replace(config.train, cache_dir=str(tmp_path / "fronts"), memory="recompute")
+    train = replace(config.train, cache_dir=str(tmp_path / "fronts"), activation_checkpointing="on")
     summary = start_run(tmp_path / "run", replace(config, train=train))
     assert_same_run(whole, tmp_path / "run")
     assert summary["front_end"]["kept"] == "disk"
-    assert summary["memory"] == "recompute"
+    assert summary["activation_checkpointing"] == "on"
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "fronts").iterdir()}
     assert len(files) == 3  # two training stories and one for validation
     start_run(tmp_path / "again", replace(config, train=replace(train, epochs=1)))
@@ -283,7 +283,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(config, tmp_path, mon
 @pytest.mark.parametrize("step", [1, 2])
 def test_a_loss_read_a_step_late_stops_before_anything_is_saved(config, tmp_path, monkeypatch, step):
     """As on a GPU, where the host reads a loss while the next step runs; ``save_every`` is 2."""
-    monkeypatch.setattr(loop_module.Outcome, "late", True)
+    monkeypatch.setattr(loop_module.StepResult, "late", True)
     real, calls = step_module.training_loss, []
 
     def spoiled(kind, predicted, measured):
@@ -297,26 +297,26 @@ def test_a_loss_read_a_step_late_stops_before_anything_is_saved(config, tmp_path
 
 
 def test_losses_read_a_step_late_are_the_same_run(whole, config, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop_module.Outcome, "late", True)
+    monkeypatch.setattr(loop_module.StepResult, "late", True)
     start_run(tmp_path / "run", config)
     assert_same_run(whole, tmp_path / "run")
 
 
 def test_every_voxel_nan(config, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "brainwavlm_fast.training.material.unusable_voxels", lambda *args, **kwargs: np.ones(40, dtype=bool)
+        "brainwavlm_fast.training.training_data.unusable_voxels", lambda *args, **kwargs: np.ones(40, dtype=bool)
     )
     with pytest.raises(DataError, match="every one of the 40 voxels"):
         start_run(tmp_path / "run", config)
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("tune", ["full", "frozen"])
+@pytest.mark.parametrize("finetune", ["full", "frozen"])
 @pytest.mark.parametrize("loss", ["voxels", "time", "mse"])
-def test_other_tunings_and_losses_train(config, tmp_path, tune, loss):
+def test_other_tunings_and_losses_train(config, tmp_path, finetune, loss):
     changed = replace(
         config,
-        model=replace(config.model, tune=tune),
+        model=replace(config.model, finetune=finetune),
         train=replace(config.train, loss=loss, epochs=1, lr_encoder=1e-4),
     )
     start_run(tmp_path / "run", changed)
@@ -328,7 +328,7 @@ def test_other_tunings_and_losses_train(config, tmp_path, tune, loss):
         if not torch.equal(a, b)
     }
     assert any(name.startswith("readout") for name in moved)
-    assert any(name.startswith("encoder") for name in moved) == (tune == "full")
+    assert any(name.startswith("encoder") for name in moved) == (finetune == "full")
 
 
 def test_bfloat16_trains(config, tmp_path):

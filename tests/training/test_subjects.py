@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from brainwavlm_fast.cli.main import app
-from helpers.tree import add_subject, make_tree
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -20,6 +19,7 @@ from brainwavlm_fast.model import BrainWavLM, Encoder
 from brainwavlm_fast.training import resume_run, start_run
 from brainwavlm_fast.training.log import read_log
 from brainwavlm_fast.training.losses import training_loss
+from tests.helpers.tree import add_subject, make_tree
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +70,16 @@ def test_a_run_on_two_subjects_holds_both(shared, shared_config):
 def test_the_loss_is_the_mean_over_who_heard_the_story_from_one_pass(shared, shared_config, monkeypatch):
     """The first step, computed anew subject by subject, randomness included."""
     from brainwavlm_fast.data import Dataset
-    from brainwavlm_fast.distributed import ALONE
+    from brainwavlm_fast.distributed import SINGLE_PROCESS
     from brainwavlm_fast.progress import Progress
-    from brainwavlm_fast.training.material import choose_voxels, open_material
     from brainwavlm_fast.training.randomness import keyed
     from brainwavlm_fast.training.step import Step
+    from brainwavlm_fast.training.training_data import choose_voxels, open_training_data
 
     dataset = Dataset(shared_config.data)
-    material = open_material(shared_config, dataset, *choose_voxels(shared_config, dataset, Progress()), Progress())
+    material = open_training_data(
+        shared_config, dataset, *choose_voxels(shared_config, dataset, Progress()), Progress()
+    )
     steps = [r for r in read_log(shared / "log.jsonl") if r["kind"] == "step"]
     calls = []
     real = Encoder.transformer
@@ -94,7 +96,7 @@ def test_the_loss_is_the_mean_over_who_heard_the_story_from_one_pass(shared, sha
             apart.append(float(training_loss("voxels", predicted.detach(), measured[subject])))
         once = len(calls)
         calls.clear()
-        step = Step(model, shared_config.train, material, ALONE)
+        step = Step(model, shared_config.train, material, SINGLE_PROCESS)
         loss = float(step.gradient(1, [block], measured, stop=False)[0])
         assert len(calls) == once
         assert loss == pytest.approx(np.mean(apart), abs=1e-6)
@@ -168,7 +170,7 @@ def test_subjects_that_will_not_do(two_subjects, shared_config, tiny_wavlm, tmp_
         (["--subject", "S01,UTS01"], "more than once"),
         (["--subject", "S01,S07"], "unknown subject 'S07'"),
         (["--subject", ","], "--subject is needed"),
-        (["--subject", "S01", "--split", "voxels"], "split is 'voxels'; it must be one of windows, blocks"),
+        (["--subject", "S01", "--parallelism", "voxels"], "parallelism is 'voxels'; it must be one of windows, blocks"),
     ):
         result = CliRunner().invoke(app, [*base, str(tmp_path / "run"), *words])
         assert result.exit_code == 2, result.output
@@ -180,7 +182,7 @@ def test_a_configuration_from_before_there_were_several_subjects_opens(shared_co
     path = tmp_path / "config.json"
     replace(shared_config, train=replace(shared_config.train, more_subjects=())).to_json(path)
     values = json.loads(path.read_text())
-    for name in ("more_subjects", "split", "carry_history", "responses_gb"):
+    for name in ("more_subjects", "parallelism", "carry_context", "responses_gb"):
         del values["train"][name]
     path.write_text(json.dumps(values))
     assert RunConfig.from_json(path).train.subjects == ("UTS01",)

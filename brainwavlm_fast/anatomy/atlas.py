@@ -1,0 +1,167 @@
+"""A subject's voxel sets, made once from surfaces, annotations and drawing, and kept.
+
+A voxel belongs to the mid-thickness vertex nearest to its centre, in mm, as in pycortex's ``get_roi_masks``: from it
+come hemisphere, parcels and drawn regions. ``mask_thick`` reaches 8 mm from the surface, so that most of its voxels
+hold no vertex at all; ``surface`` is the set of those that do.
+
+Auditory cortex, ``ac``, is Heschl's gyrus, where primary auditory cortex lies, the transverse temporal sulcus behind it
+and the planum temporale: parcels 33, 75 and 36 of Destrieux et al. (2010, NeuroImage 53, 1-15). It is the same in every
+subject, whether or not an auditory localiser was run (UTS02 has none). A drawn region AC is ``svg:AC``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ..data.audio import default_cache
+from ..data.tree import Dataset
+from ..errors import DataError
+from ..files import atomic_path, provenance
+from .overlays import overlays_path, region_vertices
+from .surfaces import ATLASES, SIDES, annotation, annotation_path, mid_thickness, surface_paths
+from .volume import VoxelSpace, voxel_space
+
+AC_PARCELS = ("G_temp_sup-G_T_transv", "S_temporal_transverse", "G_temp_sup-Plan_tempo")
+THICK_MM = 8.0  # how far from the mid-thickness surface pycortex's mask_thick reaches
+_LAYOUT = 1  # raised whenever the same files would give other sets
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """All voxel sets of a subject.
+
+    Attributes
+    ----------
+    n_voxels : of ``mask_thick``.
+    sets : name -> bool (n_voxels,): ``lh``, ``rh``, ``surface``, ``ac``, ``a2009s:NAME``, ``aparc:NAME``, ``svg:NAME``.
+    counts : ``neither`` and ``both``: voxels that hold vertices of no hemisphere, or of both; ``farthest_mm`` from a
+        voxel's centre to its nearest vertex.
+    missing : why there are no sets of a kind: ``a2009s``, ``aparc``, ``svg``.
+    """
+
+    n_voxels: int
+    sets: Mapping[str, NDArray[np.bool_]]
+    counts: Mapping[str, float]
+    missing: Mapping[str, str]
+
+
+def read_atlas(dataset: Dataset, subject: str) -> Atlas:
+    """A subject's voxel sets: those that were kept, if the files they come from are still the same, else made anew.
+
+    They are kept as HDF5 (``names``, ``members`` and, as attribute ``head``, where they come from) in the user's cache,
+    never in the data set.
+
+    Raises
+    ------
+    DataError : the volume, the transform or the folded surfaces are missing or damaged.
+    """
+    subject = dataset.subject(subject)
+    root = str(dataset.root.resolve())
+    name = f"{subject}-{hashlib.sha256(root.encode()).hexdigest()[:16]}.hf5"
+    path = default_cache().parent / "voxel_sets" / name
+    head = {"layout": _LAYOUT, "root": root, "subject": subject, "sources": dict(_sources(dataset, subject))}
+    kept = _load(path, head)
+    if kept is None:
+        kept = _make_atlas(dataset, subject)
+        _save(path, head, kept)
+    return kept
+
+
+def _make_atlas(dataset: Dataset, subject: str) -> Atlas:
+    space = voxel_space(dataset, subject)
+    points = {side: mid_thickness(dataset, subject, side).points for side in SIDES}
+    distance, nearest = cKDTree(np.concatenate(list(points.values()))).query(space.centres())
+    left = nearest < len(points["lh"])
+    holds = {side: _holds_a_vertex(space, points[side]) for side in SIDES}
+    sets = {"lh": left, "rh": ~left, "surface": holds["lh"] | holds["rh"]}
+    missing: dict[str, str] = {}
+    for atlas in ATLASES:
+        try:
+            parcels = _parcels(dataset, subject, atlas, {side: len(own) for side, own in points.items()})
+        except DataError as error:
+            missing[atlas] = str(error)
+            continue
+        if atlas == "a2009s" and parcels.keys() >= set(AC_PARCELS):
+            sets["ac"] = np.any([parcels[name] for name in AC_PARCELS], axis=0)[nearest]
+        sets |= {f"{atlas}:{name}": vertices[nearest] for name, vertices in sorted(parcels.items())}
+    try:
+        drawn = region_vertices(dataset, subject)
+    except DataError as error:
+        missing["svg"] = str(error)
+    else:
+        for name, vertices in sorted(drawn.items()):
+            sets[f"svg:{name}"] = np.concatenate([vertices[side] for side in SIDES])[nearest]
+    counts = {
+        "neither": int((~sets["surface"]).sum()),
+        "both": int((holds["lh"] & holds["rh"]).sum()),
+        "farthest_mm": round(float(distance.max(initial=0.0)), 3),
+    }
+    return Atlas(space.n_voxels, sets, counts, missing)
+
+
+def _holds_a_vertex(space: VoxelSpace, points: NDArray[np.float32]) -> NDArray[np.bool_]:
+    columns = space.columns(points)
+    found = np.zeros(space.n_voxels, dtype=bool)
+    found[columns[columns >= 0]] = True
+    return found
+
+
+def _parcels(dataset: Dataset, subject: str, atlas: str, n_vertices: Mapping[str, int]) -> dict[str, NDArray[np.bool_]]:
+    """Parcel -> vertices of both hemispheres, left ones first."""
+    found: dict[str, list[NDArray[np.bool_]]] = {}
+    for k, side in enumerate(SIDES):
+        labels, names = annotation(dataset, subject, side, atlas)
+        if len(labels) != n_vertices[side]:
+            raise DataError(
+                f"{annotation_path(dataset, subject, side, atlas)} is of {len(labels)} vertices, the surfaces of "
+                f"{side} have {n_vertices[side]}; they must be of one reconstruction."
+            )
+        for number, name in enumerate(names):
+            halves = found.setdefault(name, [np.zeros(n, dtype=bool) for n in n_vertices.values()])
+            halves[k] |= labels == number
+    return {name: np.concatenate(halves) for name, halves in found.items()}
+
+
+def _sources(dataset: Dataset, subject: str) -> Iterator[tuple[str, list[int]]]:
+    """Every file that sets may come from, as it is now: size and time of change, empty if it is not here."""
+    folder = dataset.mask_path(subject).parent
+    paths = [folder / name for name in ("mask_thick.nii.gz", "reference.nii.gz", "matrices.xfm")]
+    paths += [
+        p for kind in ("wm", "pia", "flat") for side in SIDES for p in surface_paths(dataset, subject, kind, side)
+    ]
+    paths += [annotation_path(dataset, subject, side, atlas) for atlas in ATLASES for side in SIDES]
+    for path in [*paths, overlays_path(dataset, subject)]:
+        here = path.is_file()
+        yield dataset.relative(path), [path.stat().st_size, path.stat().st_mtime_ns] if here else []
+
+
+def _load(path: Path, head: dict[str, Any]) -> Atlas | None:
+    try:
+        with h5py.File(path, "r") as file:
+            if json.loads(file.attrs["head"]) != head:
+                return None
+            names, members = file["names"].asstr()[:], file["members"][:]
+            counts, missing = json.loads(file.attrs["counts"]), json.loads(file.attrs["missing"])
+    except (OSError, KeyError, ValueError):
+        return None
+    return Atlas(members.shape[1], dict(zip(names, members, strict=True)), counts, missing)
+
+
+def _save(path: Path, head: dict[str, Any], atlas: Atlas) -> None:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file["names"] = list(atlas.sets)
+        members = np.stack(list(atlas.sets.values()))
+        file.create_dataset("members", data=members, chunks=(1, members.shape[1]), compression="gzip")
+        for name, value in {"head": head, "counts": atlas.counts, "missing": atlas.missing}.items():
+            file.attrs[name] = json.dumps(value)
+        file.attrs["provenance"] = json.dumps(provenance())

@@ -1,0 +1,123 @@
+"""The volume that the responses were measured in: which voxel is which column, and where it lies on the surfaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import ArrayLike, NDArray
+
+from ..data.tree import Dataset
+from ..errors import BwlmError, DataError
+from ..files import read_json
+
+
+@dataclass(frozen=True)
+class VoxelSpace:
+    """A subject's volume: ``mask_thick.nii.gz``, ``reference.nii.gz`` and ``matrices.xfm`` of its transform.
+
+    Attributes
+    ----------
+    mask : bool (n_z, n_y, n_x); its True voxels in C order are the columns of the responses.
+    affine : (4, 4), from voxel (x, y, z) to the reference image's own mm.
+    from_surface : (4, 4), from the surfaces' mm to voxel (x, y, z), whole numbers at voxel centres: pycortex's
+        ``coord`` matrix.
+    """
+
+    mask: NDArray[np.bool_]
+    affine: NDArray[np.float64]
+    from_surface: NDArray[np.float64]
+
+    @property
+    def n_voxels(self) -> int:
+        """Columns of the responses."""
+        return int(self.mask.sum())
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along x, y, z, as NIfTI counts them."""
+        z, y, x = self.mask.shape
+        return x, y, z
+
+    def voxel_coordinates(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Points on a subject's surfaces (n, 3), in mm, as voxel coordinates (x, y, z)."""
+        return np.asarray(points, dtype=np.float64) @ self.from_surface[:3, :3].T + self.from_surface[:3, 3]
+
+    def centres(self) -> NDArray[np.float64]:
+        """Where each column's voxel is in the surfaces' mm: (n_voxels, 3)."""
+        z, y, x = np.nonzero(self.mask)
+        inverse = np.linalg.inv(self.from_surface)
+        return np.stack([x, y, z], axis=1) @ inverse[:3, :3].T + inverse[:3, 3]
+
+    def columns(self, points: ArrayLike) -> NDArray[np.int64]:
+        """The column of the voxel nearest to each point (n, 3) in the surfaces' mm; -1 outside the mask."""
+        x, y, z = np.rint(self.voxel_coordinates(points)).astype(np.int64).T
+        n_x, n_y, n_z = self.shape
+        inside = (x >= 0) & (x < n_x) & (y >= 0) & (y < n_y) & (z >= 0) & (z < n_z)
+        number = np.where(self.mask, np.cumsum(self.mask).reshape(self.mask.shape) - 1, -1)
+        out = np.full(len(x), -1, dtype=np.int64)
+        out[inside] = number[z[inside], y[inside], x[inside]]
+        return out
+
+
+def voxel_space(dataset: Dataset, subject: str) -> VoxelSpace:
+    """Read a subject's volume.
+
+    Raises
+    ------
+    DataError : a file is missing (says how to fetch it), damaged, or mask and reference differ in size.
+    """
+    path = dataset.require(dataset.mask_path(subject))
+    mask = load_mask(path)
+    reference_path = dataset.require(path.parent / "reference.nii.gz")
+    reference = open_image(reference_path)
+    if len(reference.shape) < 3 or tuple(reference.shape[:3]) != mask.shape[::-1]:
+        raise DataError(
+            f"{path} has {mask.shape[::-1]} voxels along x, y, z; {reference_path.name} beside it has "
+            f"{tuple(reference.shape)}. They must be of one volume: download both again."
+        )
+    return VoxelSpace(mask, np.asarray(reference.affine, dtype=np.float64), _read_transform(dataset, path.parent))
+
+
+def load_mask(path: Path) -> NDArray[np.bool_]:
+    """A NIfTI mask as bool (n_z, n_y, n_x): NIfTI runs x first. A voxel is in it if it is not zero."""
+    values = load_image(path)
+    if values.ndim != 3:
+        raise DataError(f"{path} has {values.ndim} axes; a mask has 3.")
+    return values.T > 0
+
+
+def load_image(path: Path) -> NDArray:
+    """The values of a NIfTI image, x first."""
+    try:
+        return np.asarray(open_image(path).dataobj)
+    except (OSError, EOFError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def open_image(path: Path) -> nibabel.Nifti1Image:
+    """A NIfTI image whose values are still on disk."""
+    try:
+        return nibabel.load(path)
+    except (ImageFileError, OSError, EOFError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return error if isinstance(error, DataError) else DataError(f"{path} cannot be read as a NIfTI image ({error}).")
+
+
+def _read_transform(dataset: Dataset, folder: Path) -> NDArray[np.float64]:
+    path = dataset.require(folder / "matrices.xfm")
+    try:
+        matrix = np.array(read_json(path)["coord"], dtype=np.float64)
+    except BwlmError as error:
+        raise DataError(str(error)) from None
+    except (KeyError, TypeError, ValueError):
+        raise DataError(f"{path} has no matrix 'coord' of numbers; it must be pycortex's JSON.") from None
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
+        raise DataError(f"{path}: 'coord' must be an affine matrix of 4 by 4 that can be inverted.")
+    return matrix

@@ -1,0 +1,140 @@
+"""The epochs of a run: an encoding model each, the one that stands for the tuned model, and their means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import StorySplit
+from ..distributed import SINGLE_PROCESS, Ranks
+from ..features.store import EpochFeatures
+from ..progress import Progress
+from .encoding import Encoding, Responses, RidgeSettings, all_stories, encode
+
+Sets = Mapping[str, NDArray[np.bool_]]
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class EpochSelection:
+    """Every epoch's encoding model, and the epoch that stands for the tuned model.
+
+    Attributes
+    ----------
+    epochs : epoch -> encoding with the alphas of epoch 0.
+    best, by : the chosen epoch, and the rule in words.
+    tuned : its encoding, with alphas of its own.
+    """
+
+    epochs: dict[int, Encoding]
+    best: int
+    by: str
+    tuned: Encoding
+
+
+def choose_epoch(
+    store: EpochFeatures,
+    responses: Responses,
+    *,
+    split: StorySplit,
+    delays: Sequence[int],
+    ridge: RidgeSettings,
+    chosen_on: NDArray[np.bool_],
+    memory_gb: float,
+    progress: Progress,
+    ranks: Ranks = SINGLE_PROCESS,
+) -> EpochSelection:
+    """Encode every epoch with the alphas of epoch 0; the best by validation is cross-validated anew.
+
+    The best epoch is the one with the highest mean correlation on the validation stories over the voxels
+    ``chosen_on`` (those that were trained on), the earliest of equals; without a validation story, the last.
+    """
+    stories = all_stories(split)
+
+    def encoded(epoch: int, alphas: NDArray[np.float64] | None, label: str) -> Encoding:
+        # the pre-trained and the chosen model choose alphas of their own, and their predictions are tested later
+        return encode(
+            store.load(epoch, stories),
+            responses,
+            split=split,
+            delays=delays,
+            ridge=ridge,
+            alphas=alphas,
+            keep_predictions=alphas is None,
+            memory_gb=memory_gb,
+            progress=progress,
+            label=label,
+            ranks=ranks,
+        )
+
+    first = encoded(0, None, "encoding, pre-trained")
+    encodings = {0: first}
+    for epoch in store.checkpoints:
+        if epoch != 0:
+            encodings[epoch] = encoded(epoch, first.alphas, f"encoding, epoch {epoch}")
+    if split.validation:
+        scores = {e: _mean(encoding.mean_validation, chosen_on) for e, encoding in encodings.items()}
+        best = max(scores, key=lambda epoch: (scores[epoch] if scores[epoch] is not None else -np.inf, -epoch))
+        by = "mean correlation on the validation stories, over the voxels trained on"
+    else:
+        best, by = max(encodings), "the last epoch (there is no validation story)"
+    tuned = first if best == 0 else encoded(best, None, f"encoding, best epoch ({best})")
+    return EpochSelection(encodings, best, by, tuned)
+
+
+def summarise(choice: EpochSelection, sets: Sets, ceiling: NDArray[np.float64] | None) -> dict[str, Any]:
+    """Means per voxel set: pre-trained, tuned, ceiling, and the curve over epochs.
+
+    ``n_voxels`` counts the voxels that are averaged, ``n_excluded`` those of the set that are not.
+    """
+    first = choice.epochs[0]
+    encoding = {
+        name: {
+            "pretrained": _mean(first.mean_test, mask),
+            "tuned": _mean(choice.tuned.mean_test, mask),
+            "ceiling": None if ceiling is None else _mean(ceiling, mask & ~first.excluded),
+            "n_voxels": int((mask & ~first.excluded).sum()),
+            "n_excluded": int((mask & first.excluded).sum()),
+        }
+        for name, mask in sets.items()
+    }
+    curve = [
+        {
+            "epoch": epoch,
+            "validation": {name: _mean(result.mean_validation, mask) for name, mask in sets.items()},
+            "test": {name: _mean(result.mean_test, mask) for name, mask in sets.items()},
+        }
+        for epoch, result in choice.epochs.items()
+    ]
+    return {"encoding": encoding, "best_epoch": choice.best, "best_epoch_by": choice.by, "curve": curve}
+
+
+def voxel_arrays(choice: EpochSelection, sets: Sets, ceiling: NDArray[np.float64] | None) -> Arrays:
+    """Everything known of each voxel, by its name in ``voxels.hf5``."""
+    first, tuned = choice.epochs[0], choice.tuned
+    arrays: Arrays = {
+        "encoding/pretrained": first.mean_test,
+        "encoding/tuned": tuned.mean_test,
+        "excluded": first.excluded,
+        "alphas/pretrained": first.alphas,
+        "alphas/tuned": tuned.alphas,
+        "curve/epochs": np.array(list(choice.epochs)),
+        "curve/test": np.stack([e.mean_test for e in choice.epochs.values()]).astype(np.float32),
+    }
+    validation = [e.mean_validation for e in choice.epochs.values() if e.mean_validation is not None]
+    if validation:
+        arrays["curve/validation"] = np.stack(validation).astype(np.float32)
+    if ceiling is not None:
+        arrays["encoding/ceiling"] = ceiling
+    return arrays | {f"voxel_sets/{name}": mask for name, mask in sets.items()}
+
+
+def _mean(values: NDArray[np.float64] | None, mask: NDArray[np.bool_]) -> float | None:
+    """Mean over the voxels of a set that have a value; None if there is none."""
+    if values is None or not np.isfinite(values[mask]).any():
+        return None
+    return float(np.nanmean(values[mask]))

@@ -1,0 +1,1 @@
+"""Features of stories at TR rate: their sources, the store that keeps them, and their export."""

@@ -1,0 +1,176 @@
+"""Features at TR rate in one HDF5 file: every layer of a speech model, or a language model's states of the words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import ModelConfig, as_dict
+from ..data import Dataset, find_dataset, read_textgrid, response_times, words
+from ..errors import BwlmError, ConfigError, DataError, suggest
+from ..files import atomic_path, provenance
+from ..model import TextModel, lanczos_weights
+from ..progress import Progress
+from ..results.folders import read_run_config
+from .sources import LayerFeatures, pretrained_source, run_source
+
+
+def export_features(
+    what: Path | str,
+    out: Path | str,
+    *,
+    data: Path | str | None = None,
+    stories: Sequence[str] | None = None,
+    layers: Sequence[int] | None = None,
+    epoch: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write features of a run's encoder or of a pre-trained WavLM at TR rate; returns what the file's head says.
+
+    Parameters
+    ----------
+    what : a run folder, or a model: a folder in Hugging Face format, or a name on the hub.
+    out : the HDF5 file: a dataset (n_layers, context + n_trs, width) a story, whose attribute ``times`` holds the rows'
+        seconds after the sound's onset; row ``context + k`` belongs to response k. It appears whole; stopping loses
+        at most one story's work.
+    data : the data set; by default the run's.
+    stories : by default all whose sound the data set lists.
+    layers : hidden states, all by default.
+    epoch : of a run; see :func:`run_source`.
+
+    Raises
+    ------
+    BwlmError : model, story or layer do not exist, or ``out`` holds other features.
+    """
+    out, progress = Path(out), progress or Progress()
+    is_run = (Path(what) / "checkpoints").is_dir()
+    if epoch is not None and not is_run:
+        raise ConfigError(f"--epoch is for a run; {what} is none (it has no checkpoints).")
+    source = run_source(Path(what), epoch) if is_run else pretrained_source(ModelConfig(model=str(what)))
+    dataset = find_dataset(data if data is not None or not is_run else read_run_config(Path(what)).data)
+    chosen = _stories(dataset, stories)
+    features = LayerFeatures(source, dataset, layers=layers)
+    head = {
+        "source": source.label,
+        "epoch": source.epoch,
+        "fingerprint": features.fingerprint,
+        "layers": features.layers,
+        "context": features.context,
+        "model": as_dict(source.config),
+        "stories": {name: features.key(name) for name in chosen},
+    }
+    if _is_there(out, head, progress):
+        return head
+    features.compute(chosen, progress=progress)
+
+    def matrices() -> Iterator[tuple[str, NDArray[np.float32]]]:
+        for name in chosen:
+            yield name, np.stack([features.load(name, layer) for layer in features.layers])
+
+    times = {
+        name: response_times(dataset.n_trs(name), context=features.context, clock=source.config.clock)
+        for name in chosen
+    }
+    _write(out, head, matrices(), times)
+    return head
+
+
+def export_text_features(
+    model: Path | str,
+    out: Path | str,
+    *,
+    data: Path | str | None = None,
+    stories: Sequence[str] | None = None,
+    layer: int | None = None,
+    context: int = 256,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write a language model's states at TR rate, for ``bwlm train --target`` and ``bwlm probe --target``.
+
+    The hidden state at each word's last token, at the word's middle, brought to TRs by the Lanczos filter, story by
+    story (the paper's model tuned on features of LLaMA).
+
+    Parameters
+    ----------
+    model : a causal language model in Hugging Face format: a folder, or a name on the hub.
+    out : the HDF5 file: a dataset (n_trs, width) a story, a row a response.
+    data, stories : as in :func:`export_features`.
+    layer : hidden state; by default the middle one.
+    context : tokens in view at once.
+
+    Raises
+    ------
+    BwlmError : model, layer or story do not exist, a TextGrid will not do, or ``out`` holds other features.
+    """
+    out, progress = Path(out), progress or Progress()
+    dataset = find_dataset(data)
+    chosen = _stories(dataset, stories)
+    spoken = {name: words(read_textgrid(dataset.require(dataset.textgrid_path(name)))) for name in chosen}
+    silent = [name for name, said in spoken.items() if not said]
+    if silent:
+        raise DataError(f"story {', '.join(silent)}: its TextGrid holds no word.")
+    opened = TextModel(model, context=context)
+    layer = opened.n_layers // 2 if layer is None else layer
+    if not 0 <= layer <= opened.n_layers:
+        raise ConfigError(f"--layer: layer {layer} does not exist; {model} has hidden states 0 to {opened.n_layers}.")
+    head = {"model": str(model), "layer": layer, "context": context, "stories": {n: dataset.n_trs(n) for n in chosen}}
+    if _is_there(out, head, progress):
+        return head
+
+    def matrices() -> Iterator[tuple[str, NDArray[np.float32]]]:
+        with progress.task("text features", len(chosen)) as advance:
+            for name in chosen:
+                said = spoken[name]
+                states = opened.word_states([word.text for word in said], layer)
+                middles = np.array([(word.start + word.end) / 2 for word in said])
+                weights = lanczos_weights(middles, response_times(dataset.n_trs(name)))
+                yield name, (weights @ states).astype(np.float32)
+                advance(note=name)
+
+    _write(out, head, matrices(), {name: response_times(dataset.n_trs(name)) for name in chosen})
+    return head
+
+
+def _stories(dataset: Dataset, stories: Sequence[str] | None) -> list[str]:
+    known = dataset.stories()
+    for name in stories or ():
+        if name not in known:
+            raise ConfigError(f"unknown story '{name}': {suggest(name, known)}")
+    return list(stories or known)
+
+
+def _is_there(out: Path, head: dict[str, Any], progress: Progress) -> bool:
+    if not out.exists():
+        return False
+    if _head(out) != head:
+        raise BwlmError(f"{out} holds something else; it was not overwritten. Give another --out.")
+    progress.say(f"{out} holds these features already; nothing to do.")
+    return True
+
+
+def _write(
+    out: Path,
+    head: dict[str, Any],
+    matrices: Iterable[tuple[str, NDArray[np.float32]]],
+    times: Mapping[str, NDArray[np.float64]],
+) -> None:
+    with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
+        for name, values in matrices:
+            file[name] = values
+            file[name].attrs["times"] = times[name]
+        file.attrs["head"] = json.dumps(head)
+        file.attrs["provenance"] = json.dumps(provenance())
+
+
+def _head(path: Path) -> Any:
+    try:
+        with h5py.File(path, "r") as file:
+            return json.loads(file.attrs["head"])
+    except (OSError, KeyError, ValueError):
+        return None

@@ -1,0 +1,173 @@
+"""Values of voxels on a brain: flat map or inflated views, with regions, sulci, a threshold and a colour bar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..anatomy import Region, overlay_regions
+from ..anatomy.surfaces import SIDES
+from ..data import Dataset
+from ..errors import DataError
+from .style import DPI, Drawing, new_figure, on_paper
+from .views import BrainView
+
+VALUES, CHANGE = "viridis", "RdBu_r"  # even steps look even; blue against red is told apart by colour-blind readers
+_BAR = 0.6  # inches for the colour bar and its label
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """What was drawn on a subject's flat map: regions and sulci by name."""
+
+    rois: Mapping[str, Region] = field(default_factory=dict)
+    sulci: Mapping[str, Region] = field(default_factory=dict)
+
+
+def load_overlay(dataset: Dataset, subject: str) -> tuple[Overlay, str | None]:
+    """A subject's drawing; an empty one and the reason where there is none."""
+    try:
+        rois = overlay_regions(dataset, subject, layer="rois")
+        sulci = overlay_regions(dataset, subject, layer="sulci")
+    except DataError as error:
+        return Overlay(), f"No outlines: {error}"
+    return Overlay(rois, sulci), None if rois else f"No outlines: overlays.svg of {subject} holds no region."
+
+
+def limits(values: NDArray, *, centred: bool) -> tuple[float, float]:
+    """Ends of the colour scale: 0 and the 99th percentile, or plus and minus that of the absolute values."""
+    finite = np.abs(values[np.isfinite(values)]) if centred else values[np.isfinite(values)]
+    top = float(np.percentile(finite, 99)) if len(finite) else 0.0
+    top = top if top > 0 else 1.0
+    return (-top if centred else 0.0), top
+
+
+def paint(
+    view: BrainView, values: NDArray, *, shown: NDArray[np.bool_] | None = None, centred: bool = False
+) -> NDArray[np.uint8]:
+    """Colours of the pixels (height, width, 3): grey folds, and the values of voxels that are finite and ``shown``.
+
+    Parameters
+    ----------
+    values : (n_voxels,) in the order of the responses' columns.
+    shown : bool (n_voxels,); None: all.
+    centred : colours of a change, white at 0; else of a value.
+
+    Raises
+    ------
+    DataError : there are fewer values than the view has voxels: they are another subject's, or another mask's.
+    """
+    from matplotlib import colormaps
+
+    values = np.asarray(values, dtype=np.float64)
+    n_voxels = int(view.vertex_voxels.max(initial=-1)) + 1
+    if len(values) < n_voxels:
+        raise DataError(
+            f"the surfaces run through voxel {n_voxels}, but there are {len(values)} values: results and voxel mask "
+            "are not of the same subject or data version."
+        )
+    kept = np.isfinite(values) if shown is None else np.isfinite(values) & shown
+    low, high = limits(values[kept], centred=centred)
+    scaled = (np.where(kept, values, low) - low) / (high - low)
+    colours = colormaps[CHANGE if centred else VALUES](np.clip(scaled, 0, 1), bytes=True)[:, :3]
+    picture = np.repeat(view.shade[:, :, None], 3, axis=2)
+    voxels = view.voxels
+    coloured = (voxels >= 0) & kept[voxels]
+    picture[coloured] = colours[voxels[coloured]]
+    return picture
+
+
+@on_paper
+def draw_map(
+    view: BrainView,
+    values: NDArray,
+    *,
+    title: str,
+    unit: str,
+    shown: NDArray[np.bool_] | None = None,
+    condition: str = "",
+    centred: bool = False,
+    overlay: Overlay | None = None,
+) -> Drawing:
+    """Draw one value a voxel.
+
+    Parameters
+    ----------
+    values, shown, centred : as in :func:`paint`.
+    title, unit : what is shown, and of what the colour bar's numbers are.
+    condition : what ``shown`` means, such as ``pre-trained r above 0.15``.
+    overlay : outlines and names, drawn on flat maps.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    values = np.asarray(values, dtype=np.float64)
+    picture = paint(view, values, shown=shown, centred=centred)
+    height, width = picture.shape[:2]
+    figure = new_figure(width / DPI, height / DPI + _BAR + 0.2)
+    figure.set_layout_engine("none")  # one pixel of the view is one of the figure
+    axes = figure.add_axes((0, _BAR / figure.get_figheight(), 1, height / DPI / figure.get_figheight()))
+    axes.imshow(picture, interpolation="nearest", extent=(0, width, height, 0), aspect="auto")
+    axes.set_axis_off()
+    for text, column, row in view.titles():
+        axes.text(column, row, text, ha="center", va="center", fontsize=7, color="0.35")
+    if overlay is not None and view.kind == "flat":
+        _outline(axes, view, overlay)
+    figure.text(0.5, 1 - 0.04 / figure.get_figheight(), title, ha="center", va="top", fontsize=9)
+    kept = np.isfinite(values) if shown is None else np.isfinite(values) & shown
+    low, high = limits(values[kept], centred=centred)
+    bar = figure.add_axes((0.35, 0.42 / figure.get_figheight(), 0.3, 0.09 / figure.get_figheight()))
+    mappable = ScalarMappable(Normalize(low, high), CHANGE if centred else VALUES)
+    extend = "both" if centred else "max" if not (values[kept] < 0).any() else "both"
+    figure.colorbar(mappable, cax=bar, orientation="horizontal", label=unit, extend=extend)
+    n_kept, n = int(kept.sum()), len(values)
+    shown_as = f" Coloured: {n_kept:,} of {n:,} voxels" + (f", those with {condition}." if condition else ".")
+    what = "Flat map" if view.kind == "flat" else "Inflated views"
+    average = f"mean {values[kept].mean():.3f}, " if n_kept else ""
+    alt = f"{what} of {n_kept:,} voxels: {title}. {unit}: {average}colours from {low:.2f} to {high:.2f}."
+    return Drawing(figure, f"{title}.{shown_as} Colours end at the 99th percentile.", alt)
+
+
+@on_paper
+def outlines(view: BrainView, overlay: Overlay) -> NDArray[np.uint8]:
+    """Outlines and names alone, on nothing: (height, width, 4), of the view's size."""
+    height, width = view.vertices.shape
+    figure = new_figure(width / DPI, height / DPI)
+    figure.set_layout_engine("none")
+    figure.patch.set_alpha(0)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    _outline(axes, view, overlay)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
+
+
+def _outline(axes: Any, view: BrainView, overlay: Overlay) -> None:
+    from matplotlib.collections import LineCollection
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=1.5, foreground="white")]
+    lines = [
+        view.to_pixels(side, line)
+        for region in overlay.sulci.values()
+        for side in SIDES
+        for path in getattr(region, side)
+        for line in path
+    ]
+    axes.add_collection(LineCollection(lines, colors="0.25", linewidths=0.6, linestyles=(0, (3, 2))), autolim=False)
+    for region in overlay.rois.values():
+        for side in SIDES:
+            rings = [view.to_pixels(side, ring) for path in getattr(region, side) for ring in path]
+            if not rings:
+                continue
+            closed = [np.concatenate([ring, ring[:1]]) for ring in rings]
+            axes.add_collection(
+                LineCollection(closed, colors="black", linewidths=0.9, path_effects=halo), autolim=False
+            )
+            column, row = max(rings, key=len).mean(axis=0)
+            axes.text(column, row, region.name, ha="center", va="center", fontsize=7, weight="bold", path_effects=halo)

@@ -1,0 +1,1 @@
+"""How well each layer predicts acoustic and semantic targets."""

@@ -1,0 +1,212 @@
+"""Linear probes of every layer: what acoustics and what meaning a model's features hold, tuned against pre-trained.
+
+For each layer ridge predicts the targets at a TR from the features of the windows that hold that TR's sound (the
+paper's section on layer probes); the score is the correlation on held-out stories, averaged over a target's dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Dataset, StorySplit
+from ..errors import ConfigError
+from ..features.sources import LayerFeatures, Source
+from ..files import provenance, write_json
+from ..kernels import correlation
+from ..progress import Progress
+from ..results.folders import END_OF_GRID, SUMMARY, finished, write_arrays
+from ..ridge.alphas import FIELD_ALPHAS
+from ..ridge.designs import standardised
+from ..ridge.estimator import RidgeCV
+from ..ridge.row_splits import ChunkBootstrap
+from .targets import Target
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How a probe is fitted.
+
+    Attributes
+    ----------
+    delays : rows of features that a target's row is read from. A window looks back, so that the sound of a TR is in
+        the windows that end up to ``window`` seconds later: with 4 s, the TR's own row and the two after it.
+    alphas : to choose from, one a dimension; their squares are the penalties.
+    n_splits, chunk_length, seed : of the bootstrap over training rows.
+    """
+
+    delays: tuple[int, ...] = (0, -1, -2)
+    alphas: tuple[float, ...] = FIELD_ALPHAS
+    n_splits: int = 3
+    chunk_length: int = 40
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class LayerScores:
+    """Scores of one source.
+
+    Attributes
+    ----------
+    correlation : target -> (n_layers, n_dimensions) on the held-out stories; NaN where a dimension does not vary.
+    at_the_end : dimensions, over layers and targets, whose alpha is the grid's smallest or largest.
+    """
+
+    correlation: dict[str, NDArray[np.float64]]
+    at_the_end: dict[str, int]
+
+    def mean(self, target: str) -> list[float]:
+        """Mean over dimensions for each layer."""
+        return [float(x) for x in np.nanmean(self.correlation[target], axis=1)]
+
+
+def probe_layers(
+    features: LayerFeatures,
+    targets: Sequence[Target],
+    split: StorySplit,
+    settings: ProbeSettings,
+    *,
+    progress: Progress | None = None,
+) -> LayerScores:
+    """Fit every layer on the training stories, all targets at once, and score it on the test stories.
+
+    Raises
+    ------
+    ConfigError : a story is shorter than a chunk of the bootstrap.
+    """
+    progress = progress or Progress()
+    columns = np.cumsum([0, *(target.n_dimensions for target in targets)])
+    wanted = {story: np.hstack([t.stories[story] for t in targets]) for story in (*split.train, *split.test)}
+    varies = np.all([y.std(axis=0) > 1e-9 for y in wanted.values()], axis=0)
+    Y = np.concatenate([_normal(wanted[story][:, varies]) for story in split.train]).astype(np.float32)
+    onsets = np.cumsum([0, *(len(wanted[story]) for story in split.train[:-1])]).tolist()
+    cv = ChunkBootstrap(settings.n_splits, chunk_length=settings.chunk_length, seed=settings.seed)
+    scores = np.full((len(features.layers), columns[-1]), np.nan)
+    ends = {"smallest": 0, "largest": 0}
+    with progress.task(f"probes, {features.source.label}", len(features.layers)) as advance:
+        for k, layer in enumerate(features.layers):
+            rows = {s: _rows(features, s, layer) for s in wanted}
+            model = RidgeCV(settings.alphas, cv=cv, delays=settings.delays)
+            try:
+                model.fit(np.concatenate([rows[story] for story in split.train]), Y, run_onsets=onsets)
+            except ValueError as error:
+                raise ConfigError(f"probes on {len(Y)} TRs of {len(split.train)} stories: {error}") from None
+            found = [correlation(model.predict(rows[s]), wanted[s][:, varies], axis=0) for s in split.test]
+            scores[k, varies] = np.mean(found, axis=0)
+            ends["smallest"] += int((model.alphas_ == min(settings.alphas)).sum())
+            ends["largest"] += int((model.alphas_ == max(settings.alphas)).sum())
+            advance(note=f"layer {layer}")
+    for end, n in ends.items():
+        if n > END_OF_GRID * varies.sum() * len(features.layers) and len(settings.alphas) > 1:
+            progress.say(
+                f"warning: {n} of {varies.sum() * len(features.layers)} probes ({features.source.label}) chose the "
+                f"{end} alpha; a wider grid (--alphas) may fit them better."
+            )
+    parts = zip(targets, columns[:-1], columns[1:], strict=True)
+    return LayerScores({target.name: scores[:, first:last] for target, first, last in parts}, ends)
+
+
+def probe_sources(
+    sources: Sequence[Source],
+    targets: Sequence[Target],
+    split: StorySplit,
+    dataset: Dataset,
+    out: Path,
+    *,
+    layers: Sequence[int] | None = None,
+    settings: ProbeSettings | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Probe tuned encoders and the pre-trained one they started from; returns the summary that is also written.
+
+    Parameters
+    ----------
+    sources : tuned encoders, or the pre-trained model alone.
+    targets, split : what is predicted, and from which stories.
+    out : folder of the results: ``summary.json`` (means), ``probes.hf5`` (every dimension), ``layers.png``. The same
+        settings are read back, others never overwritten.
+    layers : hidden states; all by default.
+
+    Returns
+    -------
+    ``targets``: name -> ``pretrained`` (n_layers,), ``tuned`` {label: (n_layers,)}, and, of tuned minus pre-trained,
+    ``improvement`` and ``sem`` (n_layers,) over the sources; None without tuned ones (``sem``: with fewer than two).
+
+    Raises
+    ------
+    BwlmError : a model or a story will not do, sources differ in their windows, or ``out`` holds other results.
+    """
+    settings, progress = settings or ProbeSettings(), progress or Progress()
+    start = sources[0].pretrained
+    fingerprint = start.fingerprint()
+    if any(source.pretrained.fingerprint() != fingerprint for source in sources):
+        raise ConfigError(
+            "the runs start from different models, or cut windows in different ways; probe them separately."
+        )
+    tuned = [source for source in sources if source.checkpoint is not None]
+    if len({source.label for source in tuned}) < len(tuned):
+        raise ConfigError("two of the runs are of the same subject and voxel set; probe them separately.")
+    computed = [LayerFeatures(source, dataset, layers=layers, cache=cache) for source in (start, *tuned)]
+    record = {
+        "sources": {f.source.label: {"fingerprint": f.fingerprint, "epoch": f.source.epoch} for f in computed},
+        "layers": computed[0].layers,
+        "stories": {"train": list(split.train), "test": list(split.test)},
+        "targets": {target.name: target.notes for target in targets},
+        "probe": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()},
+    }
+    there = finished(out, record)
+    if there is not None:
+        progress.say(f"{out / SUMMARY} holds these probes already; nothing to do.")
+        return there
+    scores: dict[str, LayerScores] = {}
+    for source in computed:
+        source.compute([*split.train, *split.test], progress=progress)
+        scores[source.source.label] = probe_layers(source, targets, split, settings, progress=progress)
+    summary = {
+        "layers": computed[0].layers,
+        "targets": {t.name: _summarise(t, scores, start.label, [source.label for source in tuned]) for t in targets},
+        "at_the_end_of_the_grid": {label: found.at_the_end for label, found in scores.items()},
+        "model": start.config.model,
+        "data": {"root": str(dataset.root), "version": dataset.version},
+        "settings": record,
+        "provenance": provenance(),
+    }
+    write_arrays(
+        out / "probes.hf5",
+        {f"{label}/{name}": values for label, found in scores.items() for name, values in found.correlation.items()},
+        layers=computed[0].layers,
+    )
+    from ..figures.probes import draw_layers
+
+    draw_layers(summary, out / "layers.png")
+    write_json(out / SUMMARY, summary)  # last: it says that the rest is complete
+    return summary
+
+
+def _summarise(target: Target, scores: dict[str, LayerScores], start: str, tuned: list[str]) -> dict[str, Any]:
+    before = scores[start].mean(target.name)
+    after = {label: scores[label].mean(target.name) for label in tuned}
+    gains = np.array([np.subtract(values, before) for values in after.values()])
+    return {
+        "title": target.title,
+        "n_dimensions": target.n_dimensions,
+        "pretrained": before,
+        "tuned": after,
+        "improvement": gains.mean(axis=0).tolist() if tuned else None,
+        "sem": (gains.std(axis=0, ddof=1) / np.sqrt(len(gains))).tolist() if len(tuned) > 1 else None,
+    }
+
+
+def _rows(features: LayerFeatures, story: str, layer: int) -> NDArray[np.float32]:
+    """A layer's features at a story's responses, z-scored over them: (n_trs, width)."""
+    return standardised(features.load(story, layer)[features.context :])
+
+
+def _normal(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (y - y.mean(axis=0)) / y.std(axis=0)

@@ -1,0 +1,117 @@
+"""Probes of runs: which models, stories and targets a call means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..config import ModelConfig, RunConfig
+from ..data import Dataset, StorySplit, find_dataset, make_split
+from ..errors import ConfigError
+from ..features.sources import Source, pretrained_source, run_source
+from ..progress import Progress
+from ..results.folders import read_run_config
+from .fit import ProbeSettings, probe_sources
+from .targets import Target, file_target, mel_target, word_target
+
+
+def probe_runs(
+    runs: Sequence[Path | str],
+    *,
+    model: str = "microsoft/wavlm-base-plus",
+    data: Path | str | None = None,
+    out: Path | str | None = None,
+    layers: Sequence[int] | None = None,
+    epoch: int | None = None,
+    embeddings: Path | str | None = None,
+    files: Sequence[Path | str] = (),
+    n_stories: int | None = None,
+    settings: ProbeSettings | None = None,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Any], Path]:
+    """Probe the layers of runs, of the newest run in ``runs/``, or of a pre-trained model where there is none.
+
+    Parameters
+    ----------
+    runs : run folders; their held-out stories must be the same.
+    model : the pre-trained model, where there is no run.
+    data : the data set, if it is no longer where the first run's configuration says.
+    out : folder of the results; by default ``RUN/probes`` for one run and ``probes`` otherwise.
+    layers, epoch, settings : as in :func:`probe_sources` and :func:`run_source`.
+    embeddings : word vectors in GloVe's text format; None: those of a planted brain, else no words are probed.
+    files : HDF5 files of further targets, see :func:`file_target`.
+    n_stories : train on the first so many stories only.
+
+    Returns
+    -------
+    The summary of :func:`probe_sources`, and the folder.
+    """
+    progress = progress or Progress()
+    folders = [Path(run) for run in runs]
+    if not folders and (newest := _newest(Path("runs"))) is not None:
+        folders = [newest]
+        progress.say(f"probing the newest run, {newest}.")
+    sources: list[Source]
+    if folders:
+        configs = [read_run_config(folder) for folder in folders]
+        dataset = find_dataset(data if data is not None else configs[0].data)
+        if len({(config.train.validation, config.train.test) for config in configs}) > 1:
+            raise ConfigError(
+                "the runs hold out different stories; a story that one of them trained on cannot test it."
+            )
+        split = _common([_split(config, dataset) for config in configs])
+        sources = [run_source(folder, epoch) for folder in folders]
+    else:
+        dataset = find_dataset(data)
+        progress.say(f"no run in runs/: probing the pre-trained {model}.")
+        split = make_split(dataset.stories(dataset.subjects()[0]))
+        sources = [pretrained_source(ModelConfig(model=model))]
+    split = replace(split, train=split.train[:n_stories])
+    targets = _targets(dataset, split, sources[0].config, embeddings, files)
+    folder = Path(out) if out is not None else (folders[0] / "probes" if len(folders) == 1 else Path("probes"))
+    return (
+        probe_sources(sources, targets, split, dataset, folder, layers=layers, settings=settings, progress=progress),
+        folder,
+    )
+
+
+def _newest(folder: Path) -> Path | None:
+    found = [path.parent for path in folder.glob("*/config.json")]
+    return max(found, key=lambda path: (path / "config.json").stat().st_mtime_ns, default=None)
+
+
+def _split(config: RunConfig, dataset: Dataset) -> StorySplit:
+    stories = {story for subject in config.train.subjects for story in dataset.stories(dataset.subject(subject))}
+    return make_split(stories, validation=config.train.validation, test=config.train.test)
+
+
+def _common(splits: Sequence[StorySplit]) -> StorySplit:
+    """Training and test stories that every subject heard."""
+    train = tuple(name for name in splits[0].train if all(name in split.train for split in splits))
+    test = tuple(name for name in splits[0].test if all(name in split.test for split in splits))
+    if not train or not test:
+        raise ConfigError("the subjects of the runs share no training story, or no test story; probe them separately.")
+    return StorySplit(train, (), test)
+
+
+def _targets(
+    dataset: Dataset,
+    split: StorySplit,
+    config: ModelConfig,
+    embeddings: Path | str | None,
+    files: Sequence[Path | str],
+) -> list[Target]:
+    stories = [*split.train, *split.test]
+    targets = [mel_target(dataset, stories, clock=config.clock)]
+    planted = dataset.root / "derivative" / "embeddings.txt"
+    if embeddings is None and planted.is_file():
+        embeddings = planted
+    if embeddings is not None:
+        targets.append(word_target(dataset, stories, embeddings, clock=config.clock))
+    targets += [file_target(path, dataset, stories) for path in files]
+    names = [target.name for target in targets]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"--target: two targets share a name ({', '.join(names)}); rename a file.")
+    return targets

@@ -1,0 +1,132 @@
+"""An evaluation's voxelwise numbers as maps that other programs open: NIfTI volumes, or gifti on a surface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ..anatomy import SIDES, load_surface, vertex_voxels, voxel_space
+from ..anatomy.image_files import vertex_values, write_surface, write_vertices, write_volume
+from ..anatomy.surfaces import Kind
+from ..data import Dataset, find_dataset, open_hdf5
+from ..errors import BwlmError, CheckpointError, ConfigError, suggest
+from ..files import provenance, read_json, write_json
+from .folders import SUMMARY, read_run_config
+
+Form = Literal["nifti", "gifti"]
+GAIN = "gain"  # tuned minus pre-trained
+DEFAULT = (GAIN, "encoding/pretrained", "encoding/tuned")
+
+
+def export_maps(
+    run: Path | str,
+    *,
+    what: Sequence[str] = DEFAULT,
+    form: Form = "nifti",
+    surface: Kind = "inflated",
+    evaluation: str = "evaluation",
+    out: Path | str | None = None,
+    data: Path | str | None = None,
+) -> list[Path]:
+    """Write maps of a run that was evaluated; returns the files.
+
+    Parameters
+    ----------
+    run : the run folder.
+    what : ``gain`` (tuned minus pre-trained), or names of datasets of a number a voxel in ``voxels.hf5``.
+    form : ``nifti``: one volume a map, in the space of the subject's reference image; ``gifti``: one ``.func.gii`` a
+        map and hemisphere, and the surface to show it on.
+    surface : which surface, for gifti.
+    evaluation : folder of the results inside the run.
+    out : folder of the maps; by default ``maps`` beside the results. Files there are never overwritten.
+    data : the data set, if it is no longer where the run's configuration says.
+
+    Raises
+    ------
+    BwlmError : the run was not evaluated, a name is unknown, the anatomy is not here, or a file is there already.
+    """
+    run = Path(run)
+    if form not in get_args(Form):
+        raise ConfigError(f"--as is '{form}': {suggest(form, get_args(Form))}")
+    config = read_run_config(run)
+    dataset = find_dataset(data if data is not None else config.data)
+    source, summary = run / evaluation / "voxels.hf5", run / evaluation / SUMMARY
+    if not source.is_file():
+        raise CheckpointError(f"{source} is not there; run `bwlm evaluate {run}` first.")
+    evaluated = read_json(summary).get("subject") if summary.is_file() else None  # one of several, perhaps
+    subject = dataset.subject(evaluated or config.train.subject)
+    values = {name: read_voxels(source, name) for name in what}
+    folder = Path(out) if out is not None else run / evaluation / "maps"
+    stems = {name: f"{subject}-{name.replace('/', '-')}" for name in what}
+    if form == "nifti":
+        paths = {name: [folder / f"{stem}.nii.gz"] for name, stem in stems.items()}
+    else:
+        paths = {name: [folder / f"{stem}.{side}.func.gii" for side in SIDES] for name, stem in stems.items()}
+    for path in [path for several in paths.values() for path in several]:
+        if path.exists():
+            raise BwlmError(f"{path} exists; nothing was written. Choose another --out.")
+    space = voxel_space(dataset, subject)
+    if form == "nifti":
+        for name, (path,) in paths.items():
+            write_volume(path, space, values[name], name=name)
+    else:
+        _write_on_surface(dataset, subject, surface, values, paths, folder)
+    for name, stem in stems.items():
+        _describe(folder / f"{stem}.json", run, subject, name, dataset)
+    return [path for several in paths.values() for path in several]
+
+
+def read_voxels(source: Path, name: str) -> NDArray[Any]:
+    """A map (n_voxels,) of ``voxels.hf5`` by its name, or the gain.
+
+    Raises
+    ------
+    ConfigError : there is no such map; says which there are.
+    """
+    with open_hdf5(source) as file:
+        n_voxels = file["encoding/pretrained"].shape[0]
+        known = [GAIN]
+
+        def remember(path: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset) and item.shape == (n_voxels,):
+                known.append(path)
+
+        file.visititems(remember)
+        if name == GAIN:
+            return np.asarray(file["encoding/tuned"][:] - file["encoding/pretrained"][:])
+        if name not in known:
+            raise ConfigError(f"{source} has no map '{name}': {suggest(name, known)}")
+        return np.asarray(file[name][:])
+
+
+def _write_on_surface(
+    dataset: Dataset,
+    subject: str,
+    surface: Kind,
+    values: dict[str, NDArray[Any]],
+    paths: dict[str, list[Path]],
+    folder: Path,
+) -> None:
+    for k, side in enumerate(SIDES):
+        shape = folder / f"{subject}-{surface}.{side}.surf.gii"
+        drawn_on, columns = load_surface(dataset, subject, surface, side), vertex_voxels(dataset, subject, side)
+        if not shape.exists():
+            write_surface(shape, drawn_on, side, surface)
+        for name, own in values.items():
+            write_vertices(paths[name][k], vertex_values(own, columns), side, name=name)
+
+
+def _describe(path: Path, run: Path, subject: str, name: str, dataset: Dataset) -> None:
+    about = {
+        "map": name,
+        "run": str(run),
+        "subject": subject,
+        "data": {"root": str(dataset.root), "version": dataset.version},
+        "provenance": provenance(),
+    }
+    write_json(path, about)

@@ -1,0 +1,11 @@
+"""Cross-validated ridge regression for many targets. Arrays in, arrays out; torch only for CUDA tensors."""
+
+from __future__ import annotations
+
+from .estimator import RidgeCV
+from .row_splits import ChunkBootstrap
+
+__all__ = [
+    "ChunkBootstrap",
+    "RidgeCV",
+]

@@ -1,0 +1,138 @@
+"""Designs of a ridge regression: rows as they are, or FIR delays of rows, whose stack is never made.
+
+The stack of features at delays d_1 ... d_k has k^2 blocks in its Gram matrix, but a block depends on its two delays
+only through their difference, the lag, but for the rows at the edges of what is summed. So there is one product a lag,
+and a small correction a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import check_delays, delay_stack
+from .backend_numpy import Arrays
+
+Rows = NDArray[np.intp]
+
+_LEAST_VARIANCE = 1e-12  # added to a feature's variance: a constant gives zeros, and any unit else the same z-scores
+
+
+def standardised(features: NDArray[Any]) -> NDArray[Any]:
+    """Features (n_rows, n_features), each z-scored over the rows given: what ridge starts from.
+
+    Unlike training's z-score, whose 1e-5 (the paper's) shrinks features of small spread.
+    """
+    return delay_stack(features, [0], zscore=True, eps=_LEAST_VARIANCE)
+
+
+class Design(Protocol):
+    """A matrix (n_rows, n_columns) of numbers, of which only some rows, and products, are ever wanted."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    def to_device(self, arrays: Arrays) -> None:
+        """Be ready for :meth:`cross` where targets lie."""
+
+    def rows(self, which: Rows) -> NDArray[Any]:
+        """Some rows as a matrix."""
+
+    def gram(self, which: Rows | None = None) -> NDArray[np.float64]:
+        """X'X over some rows, or all, in float64."""
+
+    def cross(self, which: Rows | None, targets: Any) -> Any:
+        """X'Y over some rows, or all; ``targets`` are those rows' alone."""
+
+
+class DenseDesign:
+    """A matrix."""
+
+    def __init__(self, X: NDArray[Any]) -> None:
+        self.X, self.shape, self.dtype = X, (X.shape[0], X.shape[1]), X.dtype
+
+    def to_device(self, arrays: Arrays) -> None:
+        self._placed = arrays.asarray(self.X, self.dtype)
+
+    def rows(self, which: Rows) -> NDArray[Any]:
+        return self.X[which]
+
+    def gram(self, which: Rows | None = None) -> NDArray[np.float64]:
+        wide = (self.X if which is None else self.X[which]).astype(np.float64, copy=False)
+        return wide.T @ wide
+
+    def cross(self, which: Rows | None, targets: Any) -> Any:
+        return (self._placed if which is None else self._placed[which]).T @ targets
+
+
+class DelayedDesign:
+    """Delayed copies of features, as :func:`brainwavlm_fast.delay_stack` stacks them."""
+
+    def __init__(
+        self,
+        features: NDArray[Any],
+        delays: Sequence[int],
+        *,
+        run_onsets: Sequence[int] | None = None,
+        context: int = 0,
+    ) -> None:
+        """Take features.
+
+        Parameters
+        ----------
+        features : (n_trs, n_features)
+        delays : in TRs, distinct; positive looks back.
+        run_onsets : first row of each run, rising from 0; one run by default. Nothing crosses from run to run.
+        context : rows at the start of *each* run that delays see and that are no rows of the design.
+        """
+        chosen, onsets = check_delays(delays, run_onsets, len(features))
+        ends = [*onsets[1:], len(features)]
+        self._delays, reach = chosen, max(map(abs, chosen))
+        # every run between rows of zeros, so that a delay is a shift
+        self._padded = np.zeros((len(features) + reach * (len(onsets) + 1), features.shape[1]), features.dtype)
+        kept = []
+        for k, (first, end) in enumerate(zip(onsets, ends, strict=True)):
+            start = first + reach * (k + 1)
+            self._padded[start : start + end - first] = features[first:end]
+            kept.append(np.arange(start + context, start + end - first))
+        self._at = np.concatenate(kept)  # the design's rows among the padded ones
+        self.shape, self.dtype = (len(self._at), len(chosen) * features.shape[1]), features.dtype
+
+    def to_device(self, arrays: Arrays) -> None:
+        self._placed, self._arrays = arrays.asarray(self._padded, self.dtype), arrays
+
+    def rows(self, which: Rows) -> NDArray[Any]:
+        return np.concatenate([self._padded[self._at[which] - d] for d in self._delays], axis=1)
+
+    def gram(self, which: Rows | None = None) -> NDArray[np.float64]:
+        wide, width = self._padded.astype(np.float64, copy=False), self._padded.shape[1]
+        counted = np.zeros(len(wide), dtype=bool)
+        counted[self._at if which is None else self._at[which]] = True
+        out = np.empty((len(self._delays), width, len(self._delays), width))
+        order = np.argsort(self._delays)
+        pairs = [(i, j) for n, i in enumerate(order) for j in order[: n + 1]]  # delays[i] >= delays[j]
+        for lag in sorted({self._delays[i] - self._delays[j] for i, j in pairs}):
+            before, block = np.zeros(len(wide), dtype=bool), np.zeros((width, width))
+            for i, j in pairs:
+                if self._delays[i] - self._delays[j] != lag:
+                    continue
+                # the sum over counted rows t of x[t - d_i] x[t - d_j]', which is one over s = t - d_i
+                now = np.roll(counted, -self._delays[i])
+                block = block + _lagged(wide, np.flatnonzero(now & ~before), lag)
+                block -= _lagged(wide, np.flatnonzero(before & ~now), lag)
+                out[i, :, j], out[j, :, i] = block, block.T
+                before = now
+        return out.reshape(self.shape[1], self.shape[1])
+
+    def cross(self, which: Rows | None, targets: Any) -> Any:
+        at = self._at if which is None else self._at[which]
+        return self._arrays.stacked([self._placed[at - d].T @ targets for d in self._delays])
+
+
+def _lagged(wide: NDArray[np.float64], rows: Rows, lag: int) -> NDArray[np.float64]:
+    """Sum over some rows s of x[s] x[s + lag]'."""
+    here = wide[rows]
+    return here.T @ (here if lag == 0 else wide[rows + lag])

@@ -1,0 +1,45 @@
+"""Pieces of work on threads of their own, each with one thread of BLAS and of the core.
+
+NumPy's own steps between two matrix products run on one thread; whole pieces side by side keep every thread busy. A
+piece computes the same numbers wherever it runs, so results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+Result = TypeVar("Result")
+
+
+def run_parallel(
+    jobs: Sequence[Callable[[], Result]], *, done: Callable[[int], object] = lambda number: None
+) -> list[Result]:
+    """Run the jobs, as many at once as BLAS has threads; their results in their order.
+
+    ``done`` is told the number of each job, in order, once it and all before it are finished. The first exception of
+    a job is raised; jobs that have not begun by then never do.
+    """
+    pools = ThreadpoolController()
+    blas = [int(pool["num_threads"]) for pool in pools.info() if pool["user_api"] == "blas"]
+    results = []
+    with (
+        pools.limit(limits=1, user_api="blas"),
+        # OpenMP's number of threads belongs to the thread that sets it: each worker sets its own, for good.
+        ThreadPoolExecutor(
+            max(1, min(max(blas, default=1), len(jobs))),
+            initializer=lambda: pools.select(user_api="openmp").limit(limits=1),
+        ) as workers,
+    ):
+        running = [workers.submit(job) for job in jobs]
+        try:
+            for number, job in enumerate(running):
+                results.append(job.result())
+                done(number)
+        finally:
+            for job in running:
+                job.cancel()
+    return results

@@ -1,0 +1,231 @@
+"""Which voxels are predicted better than chance, and which by one model better than by another.
+
+Both tests move whole blocks of TRs, so that autocorrelation inside a block is kept, count the observed value among
+the permuted ones, (k + 1) / (n + 1), and correct over voxels by Benjamini and Hochberg's false discovery rate.
+
+*Better than chance*: the blocks of the measured responses are put in a random order. A permuted correlation is a sum
+over blocks of products of one predicted with one measured block, so all of them together are one matrix product:
+products of all pairs of blocks, times a table of which pairs each permutation takes.
+
+*One model against another*: under the null hypothesis the two models' standardised predictions can be exchanged, so
+in each block they are swapped or not at random. That flips the sign of the block's share of the difference r_a - r_b,
+which is the sum over the block's TRs of (a - b) (y - r (a + b) / 2) with r the mean of both correlations: the second
+term sums to zero over the story and carries what the swap does to the models' variances. Without it the test is far
+too strict for two models that are both good.
+
+TRs at the end that do not fill a block stay where they are in the first test: the permutations that leave them are a
+group, so it remains exact for exchangeable blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..distributed import SINGLE_PROCESS, Ranks
+from ..progress import Progress
+
+Alternative = Literal["greater", "two-sided"]
+BLOCK, PAIRED_BLOCK = 10, 20  # TRs
+_VOXELS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Significance:
+    """A test at every voxel; NaN where the voxel holds a NaN.
+
+    Attributes
+    ----------
+    statistic : (n_voxels,) correlation, or difference of two correlations (first minus second).
+    p : (n_voxels,) (k + 1) / (n_permutations + 1), k permuted values being at least as extreme.
+    q : (n_voxels,) Benjamini-Hochberg adjusted p: significant at false discovery rate f where q <= f.
+    """
+
+    statistic: NDArray[np.float64]
+    p: NDArray[np.float64]
+    q: NDArray[np.float64]
+
+
+def permutation_test(
+    measured: ArrayLike,
+    predicted: ArrayLike,
+    *,
+    n_permutations: int = 1000,
+    block: int = BLOCK,
+    seed: int = 0,
+    alternative: Alternative = "greater",
+    progress: Progress | None = None,
+    ranks: Ranks = SINGLE_PROCESS,
+) -> Significance:
+    """Test the correlation over time of each voxel against permuted blocks of the measured responses.
+
+    Parameters
+    ----------
+    measured, predicted : (n_trs, n_voxels) of one held-out story.
+    n_permutations, seed : how many random orders of the blocks, and of which generator.
+    block : TRs in a block.
+    alternative : ``"greater"`` than chance, or ``"two-sided"``.
+    ranks : processes that share the voxels; each has the whole result.
+
+    Raises
+    ------
+    ValueError : shapes disagree, or the story has fewer than two blocks.
+    """
+    y, x = _pair(measured, predicted, "predicted")
+    n_blocks = _count_blocks(len(y), block)
+    generator = np.random.default_rng(seed)
+    orders = np.stack([generator.permutation(n_blocks) for _ in range(n_permutations)])
+    taken = np.zeros((n_blocks, n_blocks, n_permutations), np.float32)  # predicted block, measured block
+    taken[np.arange(n_blocks)[None, :], orders, np.arange(n_permutations)[:, None]] = 1
+    table = taken.reshape(n_blocks * n_blocks, n_permutations)
+
+    def permuted(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[Any, Any]:
+        blocks_x, blocks_y = (_blocks(a, n_blocks, block) for a in (x, y))  # (n_voxels, n_blocks, block)
+        pairs = np.matmul(blocks_x, blocks_y.transpose(0, 2, 1))
+        rest = np.einsum("tv,tv->v", x[n_blocks * block :], y[n_blocks * block :])
+        values = pairs.reshape(len(pairs), -1) @ table
+        values += rest[:, None]
+        return np.einsum("tv,tv->v", x, y, dtype=np.float64), values
+
+    return _test(permuted, (x, y), alternative, n_permutations, progress, ranks)
+
+
+def compare_models(
+    measured: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    n_permutations: int = 1000,
+    block: int = PAIRED_BLOCK,
+    seed: int = 0,
+    alternative: Alternative = "two-sided",
+    progress: Progress | None = None,
+    ranks: Ranks = SINGLE_PROCESS,
+) -> Significance:
+    """Test at each voxel whether ``first`` correlates with the measured responses more than ``second``.
+
+    Parameters
+    ----------
+    measured, first, second : (n_trs, n_voxels): responses, and two models' predictions.
+    n_permutations, seed : how many random swaps, and of which generator.
+    block : TRs in a block; a block is swapped whole. With noise and predictions of lag-1 correlation 0.4 and 0.6, 20
+        TRs call 5.6 % of equal models different at 5 %, 10 TRs 6.0 %.
+    alternative : ``"two-sided"``, or ``"greater"``: the first is better.
+    ranks : processes that share the voxels; each has the whole result.
+
+    Raises
+    ------
+    ValueError : shapes disagree, or the story has fewer than two blocks.
+    """
+    y, a = _pair(measured, first, "first")
+    b = _pair(measured, second, "second")[1]
+    _count_blocks(len(y), block)
+    n_shares = -(-len(y) // block)  # TRs that do not fill a block are swapped together
+    generator = np.random.default_rng(seed)
+    signs = generator.choice(np.array([-1, 1], np.float32), (n_shares, n_permutations))
+    edges = np.arange(n_shares) * block
+
+    def permuted(a: NDArray[np.float32], b: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[Any, Any]:
+        pooled = 0.5 * np.einsum("tv,tv->v", a + b, y)
+        shares = np.add.reduceat((a - b) * (y - 0.5 * pooled * (a + b)), edges, axis=0)
+        return shares.sum(axis=0, dtype=np.float64), shares.T @ signs
+
+    return _test(permuted, (a, b, y), alternative, n_permutations, progress, ranks)
+
+
+def false_discovery_rate(p: ArrayLike) -> NDArray[np.float64]:
+    """Benjamini-Hochberg adjusted p values, in the same shape; NaN stays NaN and is not counted."""
+    values = np.asarray(p, dtype=np.float64)
+    q = np.full(values.shape, np.nan)
+    tested = np.isfinite(values)
+    if np.any((values[tested] < 0) | (values[tested] > 1)):
+        raise ValueError("p must lie between 0 and 1.")
+    order = np.argsort(values[tested])
+    ranked = values[tested][order] * len(order) / np.arange(1, len(order) + 1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum.accumulate(ranked[::-1])[::-1]
+    q[tested] = adjusted
+    return q
+
+
+def within_subject_sem(values: ArrayLike) -> NDArray[np.float64]:
+    """Standard error over subjects after each subject's mean over conditions is taken out (Cousineau 2005).
+
+    Parameters
+    ----------
+    values : (n_subjects, n_conditions), at least two subjects.
+
+    Returns
+    -------
+    (n_conditions,)
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or len(table) < 2:
+        raise ValueError(
+            f"values must have shape (n_subjects, n_conditions) with 2 subjects or more, got {table.shape}."
+        )
+    centred = table - table.mean(axis=1, keepdims=True) + table.mean()
+    return centred.std(axis=0, ddof=1) / np.sqrt(len(table))
+
+
+def _test(
+    permuted: Any,
+    arrays: tuple[NDArray[np.float32], ...],
+    alternative: str,
+    n_permutations: int,
+    progress: Progress | None,
+    ranks: Ranks,
+) -> Significance:
+    if alternative not in ("greater", "two-sided"):
+        raise ValueError(f"alternative must be 'greater' or 'two-sided', got {alternative!r}.")
+    n_voxels = arrays[0].shape[1]
+    statistic, p = np.full(n_voxels, np.nan), np.full(n_voxels, np.nan)
+    own = ranks.local_slice(n_voxels, multiple=_VOXELS_AT_ONCE)
+    with (progress or Progress()).task("permutations", own.stop - own.start) as advance:
+        for start in range(own.start, own.stop, _VOXELS_AT_ONCE):
+            tile = slice(start, min(start + _VOXELS_AT_ONCE, own.stop))
+            parts = [a[:, tile] for a in arrays]
+            good = np.logical_and.reduce([np.isfinite(part).all(axis=0) for part in parts])
+            observed, values = permuted(*(_unit(part[:, good]) for part in parts))
+            if alternative == "two-sided":
+                values, extreme = np.abs(values), np.abs(observed)
+            else:
+                extreme = observed
+            # float32 rounding must not separate values that are equal, as in a constant voxel
+            k = (values >= extreme[:, None] - 1e-6).sum(axis=1)
+            where = np.arange(tile.start, tile.stop)[good]
+            statistic[where], p[where] = observed, (k + 1) / (n_permutations + 1)
+            advance(tile.stop - tile.start)
+    for values in (statistic, p):
+        ranks.all_gather_slices(values, multiple=_VOXELS_AT_ONCE)
+    return Significance(statistic, p, false_discovery_rate(p))
+
+
+def _pair(measured: ArrayLike, other: ArrayLike, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    y, x = np.asarray(measured, dtype=np.float32), np.asarray(other, dtype=np.float32)
+    if y.ndim != 2 or x.shape != y.shape:
+        raise ValueError(f"{name} must have measured's shape (n_trs, n_voxels), {y.shape}, got {x.shape}.")
+    return y, x
+
+
+def _count_blocks(n_trs: int, block: int) -> int:
+    if block < 1 or n_trs < 2 * block:
+        raise ValueError(f"block must leave two whole blocks or more of the {n_trs} TRs, got {block}.")
+    return n_trs // block
+
+
+def _blocks(values: NDArray[np.float32], n_blocks: int, block: int) -> NDArray[np.float32]:
+    """(n_voxels, n_blocks, block) from (n_trs, n_voxels)."""
+    return np.ascontiguousarray(values[: n_blocks * block].T).reshape(-1, n_blocks, block)
+
+
+def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Columns centred and of length 1, so that a sum of products is a correlation; a constant becomes zeros."""
+    mean = values.mean(axis=0, dtype=np.float64)
+    centred = values - mean
+    length = np.sqrt(np.square(centred).sum(axis=0))
+    constant = values.max(axis=0, initial=-np.inf) == values.min(axis=0, initial=np.inf)
+    return np.where(constant, 0.0, centred / np.where(constant | (length == 0), 1.0, length)).astype(np.float32)

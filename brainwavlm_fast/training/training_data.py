@@ -1,0 +1,203 @@
+"""What a run trains on, opened once: the split, the voxels of each subject, and each story's windows and responses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..anatomy import voxel_set
+from ..config import RunConfig, TrainConfig
+from ..data import (
+    Dataset,
+    StorySplit,
+    load_audio,
+    make_split,
+    read_responses,
+    read_target,
+    unusable_voxels,
+    usable_dimensions,
+)
+from ..errors import ConfigError, DataError
+from ..model import BrainWavLM, Story
+from ..progress import Progress
+
+
+@dataclass(frozen=True)
+class Block:
+    """Part of an optimiser step, or all of it: responses ``start`` to ``stop - 1`` of a story."""
+
+    story: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class SubjectData:
+    """What is trained on of one subject.
+
+    Attributes
+    ----------
+    stories : training and validation stories that this subject has responses for.
+    voxels : indices into the subject's voxels that are trained on: the voxel set without unusable ones; or into the
+        dimensions of the target.
+    excluded : indices of the set's voxels that hold a NaN, or one value only, in some training or validation story.
+    """
+
+    stories: tuple[str, ...]
+    voxels: NDArray[np.int64]
+    excluded: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The opened data of a run.
+
+    Attributes
+    ----------
+    subjects : subject -> what is trained on, in the order they were named.
+    split : stories of all subjects together.
+    target : file that is trained on in the place of responses; empty: none.
+    blocks : an epoch's blocks, in order: stories shuffled once by the seed, blocks in time order.
+    """
+
+    dataset: Dataset
+    subjects: dict[str, SubjectData]
+    split: StorySplit
+    stories: dict[str, Story]
+    blocks: tuple[Block, ...]
+    target: str = ""
+
+    @property
+    def n_voxels(self) -> int | dict[str, int]:
+        """Voxels trained on; by subject, where there are several."""
+        numbers = {subject: len(measured.voxels) for subject, measured in self.subjects.items()}
+        return numbers if len(numbers) > 1 else next(iter(numbers.values()))
+
+    def heard_by(self, story: str) -> list[str]:
+        """The subjects that have responses to a story."""
+        return [subject for subject, measured in self.subjects.items() if story in measured.stories]
+
+    def responses(self, subject: str, story: str) -> Tensor:
+        """Measured responses of a story for the voxels trained on: float32 (n_trs, n_voxels)."""
+        voxels = self.subjects[subject].voxels
+        if self.target:
+            return torch.from_numpy(read_target(self.target, self.dataset, story)[:, voxels])
+        return torch.from_numpy(read_responses(self.dataset, subject, story, voxels=voxels))
+
+    def summary(self) -> dict[str, Any]:
+        """Counts for the log."""
+        return {
+            "stories": {name: list(getattr(self.split, name)) for name in ("train", "validation", "test")},
+            "n_voxels": sum(len(measured.voxels) for measured in self.subjects.values()),
+            "n_excluded": sum(len(measured.excluded) for measured in self.subjects.values()),
+            "subjects": {
+                subject: {
+                    "n_voxels": len(measured.voxels),
+                    "n_excluded": len(measured.excluded),
+                    "n_training_stories": len(set(measured.stories) & set(self.split.train)),
+                }
+                for subject, measured in self.subjects.items()
+            },
+            "blocks_per_epoch": len(self.blocks),
+        }
+
+
+def choose_voxels(config: RunConfig, dataset: Dataset, progress: Progress) -> tuple[StorySplit, dict[str, SubjectData]]:
+    """The split, and what is trained on of each subject; every story's responses are read once and checked.
+
+    Raises
+    ------
+    DataError : a file is missing or damaged, no voxel is left, or a subject shares no training story with another.
+    """
+    train = config.train
+    heard = {dataset.subject(name): dataset.stories(name) for name in train.subjects}
+    if len(heard) < len(train.subjects):
+        raise ConfigError(f"a subject is named more than once ({', '.join(train.subjects)}); name each once.")
+    everything = sorted({story for stories in heard.values() for story in stories})
+    split = make_split(everything, validation=train.validation, test=train.test)
+    _check_shared({subject: set(stories) & set(split.train) for subject, stories in heard.items()})
+    used = (*split.train, *split.validation)
+    own = {subject: tuple(story for story in used if story in stories) for subject, stories in heard.items()}
+    return split, {subject: _measured(train, dataset, subject, own[subject], progress) for subject in heard}
+
+
+def _check_shared(training: dict[str, set[str]]) -> None:
+    for subject, stories in training.items():
+        others = set().union(*(theirs for name, theirs in training.items() if name != subject))
+        if len(training) > 1 and not stories & others:
+            raise DataError(
+                f"{subject} shares no training story with {', '.join(name for name in training if name != subject)} "
+                f"(it has {len(stories)}); one encoder for all of them would learn nothing from one to the other. "
+                "Train it in a run of its own."
+            )
+
+
+def _measured(
+    train: TrainConfig, dataset: Dataset, subject: str, stories: Sequence[str], progress: Progress
+) -> SubjectData:
+    wanted = voxel_set(dataset, subject, train.roi)
+    if train.target:
+        usable = usable_dimensions(train.target, dataset, stories)
+        wanted, unusable = np.ones_like(usable), ~usable
+    else:
+        unusable = unusable_voxels(dataset, subject, stories, progress=progress)
+    voxels, excluded = np.flatnonzero(wanted & ~unusable), np.flatnonzero(wanted & unusable)
+    if len(voxels) == 0:
+        raise DataError(
+            f"every one of the {int(wanted.sum())} voxels of '{train.roi}' in {subject} holds NaN or a constant in a "
+            f"story; nothing can be trained. Run `bwlm check --subject {subject}` to see which files are damaged."
+        )
+    return SubjectData(tuple(stories), voxels, excluded)
+
+
+def open_training_data(
+    config: RunConfig, dataset: Dataset, split: StorySplit, subjects: dict[str, SubjectData], progress: Progress
+) -> TrainingData:
+    """Open the sound of every story that is used, and cut training stories into blocks.
+
+    Raises
+    ------
+    DataError : a sound file is missing or damaged.
+    """
+    train, used = config.train, [*split.train, *split.validation]
+    stories = {}
+    with progress.task("opening audio", len(used)) as advance:
+        for name in used:
+            try:
+                audio = load_audio(dataset.require(dataset.audio_path(name)))
+                stories[name] = Story(audio, dataset.n_trs(name), config.model, for_training=True)
+            except DataError as error:
+                raise DataError(f"story {name}: {error}") from None
+            advance(note=name)
+    order = np.random.default_rng(train.seed).permutation(len(split.train))
+    blocks = tuple(
+        Block(story, start, min(start + train.block_size, stories[story].n_trs))
+        for story in (split.train[k] for k in order)
+        for start in range(0, stories[story].n_trs, train.block_size)
+    )
+    return TrainingData(dataset, subjects, split, stories, blocks, train.target)
+
+
+@torch.no_grad()
+def predict_story(
+    model: BrainWavLM, story: Story, block_size: int, subjects: Sequence[str], *, with_context: bool
+) -> dict[str, Tensor]:
+    """Predicted responses of a whole story, block by block as in training: (n_trs, n_voxels) a subject, no gradient.
+
+    Features are computed once for the story in evaluation mode and normalised per block, exactly as a training
+    step normalises them.
+    """
+    features = model.encode_story(story, label="validation features")
+    predicted: dict[str, list[Tensor]] = {subject: [] for subject in subjects}
+    for start in range(0, story.n_trs, block_size):
+        stop = min(start + block_size, story.n_trs)
+        first, last, context = model.block_span(story, start, stop, with_context=with_context)
+        for subject, parts in predicted.items():
+            parts.append(model.readout_of(subject)(features[first:last], context, stop - start))
+    return {subject: torch.cat(parts) for subject, parts in predicted.items()}
