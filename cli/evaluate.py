@@ -73,6 +73,7 @@ def evaluate(
     from brainwavlm_fast.distributed import opened_ranks
     from brainwavlm_fast.evaluation.encoding import RidgeSettings
     from brainwavlm_fast.evaluation.evaluate import evaluate_run, evaluation_name
+    from brainwavlm_fast.figures.curves import draw_epoch_curves
     from brainwavlm_fast.memory import keep_freed_memory
 
     require_least(("--chunk", chunk, 1), ("--splits", splits, 1), ("--gap", gap, 0), ("--seed", seed, 0))
@@ -98,11 +99,13 @@ def evaluate(
         )
     if not ranks.is_main:
         return
+    tuned_on = summary.get("tuned_on", [summary["subject"]])  # runs evaluated before there could be several lack it
+    folder = run / (out or evaluation_name(tuned_on, summary["subject"]))
+    draw_epoch_curves(summary, folder / "curve.png")
     if as_json:
         print_json(summary)
         return
-    tuned_on = summary.get("tuned_on", [summary["subject"]])  # runs evaluated before there could be several lack it
-    _print(summary, run / (out or evaluation_name(tuned_on, summary["subject"])))
+    _print(summary, folder)
 
 
 def _print(summary: dict[str, Any], folder: Path) -> None:

@@ -64,6 +64,7 @@ def probe(
     """
     from dataclasses import replace
 
+    from brainwavlm_fast.figures.probes import draw_layers
     from brainwavlm_fast.memory import keep_freed_memory
     from brainwavlm_fast.probes.fit import ProbeSettings
     from brainwavlm_fast.probes.run import probe_runs
@@ -86,6 +87,7 @@ def probe(
         settings=settings,
         progress=progress(),
     )
+    draw_layers(summary, folder / "layers.png")
     if as_json:
         print_json(summary)
         return

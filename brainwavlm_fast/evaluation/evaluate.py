@@ -1,7 +1,7 @@
 """The evaluation of a training run: every epoch's features, an encoding model each, the best epoch, the gain.
 
 ``RUN/evaluation/`` holds ``summary.json``, ``voxels.hf5`` (the voxelwise numbers under the same names),
-``curve.png``, and, until the evaluation is finished, ``features/``.
+and, until the evaluation is finished, ``features/``.
 """
 
 from __future__ import annotations
@@ -137,9 +137,6 @@ def evaluate_run(
             }
         )
         write_arrays(folder / "voxels.hf5", arrays, best_epoch=choice.best)
-        from ..figures.curves import draw_epoch_curves
-
-        draw_epoch_curves(summary, folder / "curve.png")
         write_json(folder / SUMMARY, summary)  # last: it says that the rest is complete
         shutil.rmtree(store.folder, ignore_errors=True)
         return summary

@@ -129,7 +129,7 @@ def probe_sources(
     ----------
     sources : tuned encoders, or the pre-trained model alone.
     targets, split : what is predicted, and from which stories.
-    out : folder of the results: ``summary.json`` (means), ``probes.hf5`` (every dimension), ``layers.png``. The same
+    out : folder of the results: ``summary.json`` (means), ``probes.hf5`` (every dimension). The same
         settings are read back, others never overwritten.
     layers : hidden states; all by default.
 
@@ -182,9 +182,6 @@ def probe_sources(
         {f"{label}/{name}": values for label, found in scores.items() for name, values in found.correlation.items()},
         layers=computed[0].layers,
     )
-    from ..figures.probes import draw_layers
-
-    draw_layers(summary, out / "layers.png")
     write_json(out / SUMMARY, summary)  # last: it says that the rest is complete
     return summary
 

@@ -4,9 +4,9 @@ import json
 import shutil
 
 import pytest
-from brainwavlm_fast.cli.main import app
 from typer.testing import CliRunner
 
+from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.data import Dataset
 
 

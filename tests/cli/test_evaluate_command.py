@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from brainwavlm_fast.cli.main import app
 from typer.testing import CliRunner, Result
+
+from brainwavlm_fast.cli.main import app
 
 
 def bwlm(*arguments: object) -> Result:

@@ -9,9 +9,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
 from brainwavlm_fast.cli import output
 from brainwavlm_fast.cli.main import app
-from typer.testing import CliRunner
 
 COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands}
 

@@ -5,8 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
-from brainwavlm_fast.cli.main import app
 from typer.testing import CliRunner
+
+from brainwavlm_fast.cli.main import app
 
 
 def rois(*arguments):

@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 import soundfile
-from brainwavlm_fast.cli.main import app
 from typer.testing import CliRunner
 
+from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.data import Dataset
 from tests.helpers.tree import N_VOXELS
 

@@ -70,7 +70,6 @@ def test_summary_holds_what_the_voxel_arrays_say(evaluated: tuple[Path, dict]) -
     assert summary["data"]["version"] == "unknown"
     assert summary["provenance"]["versions"]["numpy"] == np.__version__
     assert summary["config"]["train"]["roi"] == summary["trained_on"] == "nonac"
-    assert (run / "evaluation/curve.png").read_bytes()[:4] == b"\x89PNG"
     assert not (run / "evaluation/features").exists()
 
 

@@ -7,9 +7,9 @@ import shutil
 
 import numpy as np
 import pytest
-from brainwavlm_fast.cli.main import app
 from typer.testing import CliRunner
 
+from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.errors import BwlmError
 from brainwavlm_fast.figures import catalogue
 from brainwavlm_fast.figures.catalogue import FIGURES, make_figures

@@ -9,9 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from brainwavlm_fast.cli.main import app
 from typer.testing import CliRunner
 
+from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.data import Dataset, StorySplit, load_audio
 from brainwavlm_fast.errors import BwlmError, ConfigError, DataError
 from brainwavlm_fast.features.sources import LayerFeatures, run_source
@@ -115,7 +115,6 @@ def test_runs_are_compared_with_the_model_they_started_from(run: Path, spoken: P
         assert file["pre-trained/mel"].shape == (5, 40)
         means = np.nanmean(file["UTS02-nonac/words"][:], axis=1)
         np.testing.assert_allclose(means, summary["targets"]["words"]["tuned"]["UTS02-nonac"])
-    assert (folder / "layers.png").stat().st_size > 10_000
     assert json.loads((folder / "summary.json").read_text()) == summary
 
 

@@ -7,9 +7,9 @@ import shlex
 from dataclasses import replace
 
 import pytest
-from brainwavlm_fast.cli.main import app
 from typer.testing import CliRunner
 
+from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.config import RunConfig, preset
 from brainwavlm_fast.report.commands import repeat_commands, train_command
 from brainwavlm_fast.results.saved import open_saved
@@ -41,7 +41,10 @@ def asked(monkeypatch, where, words):
         ({"lora_rank": 8, "lora_alpha": 8.0, "lora_dropout": 0.0, "regularisers": False, "bottleneck": 0}, {"seed": 7}),
         ({"finetune": "frozen"}, {"loss": "time", "block_size": 25, "lr_encoder": 3e-3, "lr_readout": 1.25e-5}),
         ({}, {"validation": ("a", "b"), "test": ("c",), "epochs": 3, "save_every": 9, "cache_gb": 0.5}),
-        ({}, {"more_subjects": ("UTS02", "UTS03"), "carry_context": True, "split": "blocks", "responses_gb": 9.0}),
+        (
+            {},
+            {"more_subjects": ("UTS02", "UTS03"), "carry_context": True, "parallelism": "blocks", "responses_gb": 9.0},
+        ),
         ({}, {"roi": "lh & (ac | svg:V1)", "target": "/data/my target.hf5"}),
     ],
 )

@@ -7,9 +7,9 @@ import re
 from itertools import pairwise
 
 import pytest
-from brainwavlm_fast.cli.main import app
 from typer.testing import CliRunner
 
+from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.errors import BwlmError
 from brainwavlm_fast.report import page as page_module
 from brainwavlm_fast.report import write_report

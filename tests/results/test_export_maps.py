@@ -9,11 +9,11 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
-from brainwavlm_fast.cli.main import app
 from typer.testing import CliRunner
 
 from brainwavlm_fast.anatomy import vertex_voxels, voxel_space
 from brainwavlm_fast.anatomy.image_files import read_volume
+from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.data import Dataset
 from tests.helpers.run_folder import N_VOXELS
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.ridge.test_sweep import PENALTIES, problem
 
 from brainwavlm_fast.ridge.backend_numpy import TorchArrays
 from brainwavlm_fast.ridge.cholesky import FactorPlan, plan_ridge
 from brainwavlm_fast.ridge.designs import DenseDesign
 from brainwavlm_fast.ridge.spectral import RidgePlan
+from tests.ridge.test_sweep import PENALTIES, problem
 
 
 def chosen(X, splits, penalties=PENALTIES, **options):

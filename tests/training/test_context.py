@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from brainwavlm_fast.cli.main import app
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.errors import ConfigError
 from brainwavlm_fast.model import BrainWavLM
 from brainwavlm_fast.training import resume_run, start_run

@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from brainwavlm_fast.cli.main import app
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.config import RunConfig, TrainConfig
 from brainwavlm_fast.errors import ConfigError, DataError
 from brainwavlm_fast.model import BrainWavLM, Encoder
