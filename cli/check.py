@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .output import DataOption, JsonOption, command, print_json, print_table, progress
+from .options import DataOption, JsonOption
+from .output import command, print_json, print_table, progress
 
 _SHOWN = 6  # problems printed for each kind of file
 

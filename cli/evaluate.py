@@ -8,19 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from brainwavlm_fast.errors import ConfigError
-
-from .output import (
+from .options import (
+    AlphasOption,
+    ChunkOption,
     DataOption,
     JsonOption,
+    MemoryOption,
+    SeedOption,
     alpha_grid,
-    print_json,
-    print_table,
-    progress,
     require_least,
-    shared_command,
+    require_memory,
     whole_numbers,
 )
+from .output import print_json, print_table, progress, shared_command
 
 _ROWS = (("all", "whole cortex"), ("ac", "auditory cortex (AC)"), ("nonac", "rest (all but AC)"))
 _MORE_ROWS = (("lh", "left hemisphere"), ("rh", "right hemisphere"))
@@ -45,22 +45,15 @@ def evaluate(
         str | None,
         typer.Option("--epochs", help="Epochs beside 0, as 5,10 or 1-10.", show_default="all that are saved"),
     ] = None,
-    alphas: Annotated[
-        str | None,
-        typer.Option(
-            "--alphas",
-            help="Smallest, largest and number of ridge alphas, log-spaced; penalties are their squares.",
-            show_default="10,10000,10",
-        ),
-    ] = None,
-    chunk: Annotated[int, typer.Option("--chunk", help="TRs in a chunk of the bootstrap.")] = 40,
+    alphas: AlphasOption = None,
+    chunk: ChunkOption = 40,
     splits: Annotated[int, typer.Option("--splits", help="Bootstrap splits.")] = 3,
     gap: Annotated[int, typer.Option("--gap", help="TRs left out beside held-out chunks.")] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    seed: SeedOption = 0,
     permutations: Annotated[
         int, typer.Option("--permutations", help="Permutations of the significance tests; 0: none.")
     ] = 1000,
-    memory_gb: Annotated[float, typer.Option("--memory-gb", help="Memory for responses, GiB.")] = 4.0,
+    memory_gb: MemoryOption = 4.0,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a run: ridge from every epoch's features, best epoch by validation, correlation on the test story.
@@ -78,8 +71,7 @@ def evaluate(
 
     require_least(("--chunk", chunk, 1), ("--splits", splits, 1), ("--gap", gap, 0), ("--seed", seed, 0))
     require_least(("--permutations", permutations, 0))
-    if memory_gb <= 0:
-        raise ConfigError(f"--memory-gb is {memory_gb}; it must be positive.")
+    require_memory(memory_gb)
     ridge = RidgeSettings(chunk_length=chunk, n_splits=splits, gap=gap, seed=seed)
     if alphas is not None:
         ridge = replace(ridge, alphas=alpha_grid(alphas))

@@ -7,7 +7,9 @@ from typing import Annotated, cast
 
 import typer
 
-from .output import DataOption, JsonOption, command, print_json
+from .options import DataOption, EvaluationOption, JsonOption
+from .options import names as split_names
+from .output import command, print_json
 
 
 @command
@@ -26,7 +28,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the maps.", show_default="RUN/evaluation/maps")
     ] = None,
-    evaluation: Annotated[str, typer.Option("--evaluation", help="The evaluation in the run.")] = "evaluation",
+    evaluation: EvaluationOption = "evaluation",
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,7 +42,7 @@ def export(
     from brainwavlm_fast.anatomy.surfaces import Kind
     from brainwavlm_fast.results.export_maps import DEFAULT, Form, export_maps
 
-    names = DEFAULT if what is None else tuple(name.strip() for name in what.split(",") if name.strip())
+    names = DEFAULT if what is None else tuple(split_names(what))
     paths = export_maps(
         run,
         what=names,

@@ -7,21 +7,18 @@ from typing import Annotated
 
 import typer
 
-from .output import DataOption, JsonOption, command, print_json, progress, whole_numbers
+from .options import DataOption, EpochOption, JsonOption, LayersOption, StoriesOption, layer_numbers, names
+from .output import command, print_json, progress
 
 
 @command
 def features(
     what: Annotated[str, typer.Argument(help="A run folder, or a WavLM: a folder, or a name on the hub.")],
     out: Annotated[Path, typer.Option("--out", help="The HDF5 file to make.")],
-    layers: Annotated[str, typer.Option("--layers", help="Hidden states: all, or as 0,3,6-9.")] = "all",
-    stories: Annotated[
-        str | None, typer.Option("--stories", help="Stories, comma-separated.", show_default="all of the data set")
-    ] = None,
+    layers: LayersOption = "all",
+    stories: StoriesOption = None,
     data: DataOption = None,
-    epoch: Annotated[
-        int | None, typer.Option("--epoch", help="Epoch of a run.", show_default="the evaluation's best, else the last")
-    ] = None,
+    epoch: EpochOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write hidden states at TR rate: a dataset (n_layers, context + n_trs, width) a story.
@@ -38,8 +35,8 @@ def features(
         what,
         out,
         data=data,
-        stories=[name.strip() for name in stories.split(",")] if stories else None,
-        layers=None if layers == "all" else whole_numbers(layers, "--layers"),
+        stories=names(stories) if stories else None,
+        layers=layer_numbers(layers),
         epoch=epoch,
         progress=progress(),
     )

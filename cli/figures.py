@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .output import DataOption, JsonOption, command, print_json, print_table, progress
+from .options import DataOption, EvaluationOption, JsonOption
+from .output import command, print_json, print_table, progress
 
 
 @command
@@ -26,7 +27,7 @@ def figures(
         Path | None, typer.Option("--out", help="Folder of the figures.", show_default="RUN/figures, or figures")
     ] = None,
     data: DataOption = None,
-    evaluation: Annotated[str, typer.Option("--evaluation", help="The evaluation in each run.")] = "evaluation",
+    evaluation: EvaluationOption = "evaluation",
     threshold: Annotated[
         float, typer.Option("--threshold", help="Maps colour voxels with a pre-trained r above it; -1: all.")
     ] = 0.15,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from .output import JsonOption, command, print_json, print_table
+from .options import JsonOption
+from .output import command, print_json, print_table
 
 
 @command

@@ -1,8 +1,12 @@
-"""The ``bwlm`` application: one command a module, registered here."""
+"""The ``bwlm`` application: one command per module, registered here by what it is for."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
+
+import brainwavlm_fast
 
 from .check import check
 from .evaluate import evaluate
@@ -18,34 +22,39 @@ from .text_features import text_features
 from .train import train
 from .transfer import transfer
 
+GROUPS = {
+    "Data": (simulate, check, rois),
+    "Training": (train,),
+    "Evaluation": (evaluate, transfer, probe),
+    "Results": (figures, report, export),
+    "Features": (features, text_features),
+    "Installation": (info,),
+}
 app = typer.Typer(
     name="bwlm",
-    help="Fine-tune WavLM with LoRA on fMRI responses to stories, and measure what it gained.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+for _group, _commands in GROUPS.items():
+    for _command in _commands:
+        app.command(_command.__name__.replace("_", "-"), rich_help_panel=_group)(_command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bwlm {brainwavlm_fast.__version__}")
+        raise typer.Exit()
 
 
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
     """Fine-tune WavLM with LoRA on fMRI responses to stories, and measure what it gained."""
-
-
-app.command()(check)
-app.command()(evaluate)
-app.command()(export)
-app.command()(features)
-app.command()(figures)
-app.command()(info)
-app.command()(probe)
-app.command()(report)
-app.command()(rois)
-app.command()(simulate)
-app.command("text-features")(text_features)
-app.command()(train)
-app.command()(transfer)
 
 
 def main() -> None:

@@ -8,24 +8,16 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import typer
 
-from brainwavlm_fast.errors import BwlmError, ConfigError, PeerError
+from brainwavlm_fast.errors import BwlmError, PeerError
 from brainwavlm_fast.progress import Progress, TerminalProgress
 
 Result = TypeVar("Result")
 _FOR_PEOPLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
-
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", help="The ds003020 folder.", show_default="$BWLM_DATA, then ./ds003020"),
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print the result as one JSON object; tables and progress go to stderr.")
-]
+_POSIX = {"fcntl", "resource"}
 
 
 def command(function: Callable[..., Result]) -> Callable[..., Result]:
@@ -52,6 +44,10 @@ def shared_command(function: Callable[..., Result]) -> Callable[..., Result]:
             raise typer.Exit(2) from None
         except BwlmError as error:
             fail(str(error))
+        except ImportError as error:
+            if error.name not in _POSIX:
+                raise
+            fail(f"this system has no module {error.name}; Linux and macOS are supported (on Windows: in WSL).")
         except BrokenPipeError:  # the reader of a pipe went away: nothing is left to say
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
@@ -100,36 +96,3 @@ def print_table(title: str, columns: list[str], rows: list[list[str]], *, to_std
     # Not the table's own title, which would be broken to the table's width.
     console.print(title, style="bold", soft_wrap=True)
     console.print(table)
-
-
-def require_least(*options: tuple[str, int, int]) -> None:
-    """Hold options, each (name, value, smallest value allowed), to their least; a ConfigError names the first below."""
-    for name, value, least in options:
-        if value < least:
-            raise ConfigError(f"{name} is {value}; it must be {least} or more.")
-
-
-def whole_numbers(text: str, option: str) -> list[int]:
-    """Numbers given as 5,10 or 1-10, rising; a ConfigError that names the option otherwise."""
-    chosen: set[int] = set()
-    try:
-        for part in text.split(","):
-            first, _, last = part.partition("-")
-            chosen |= set(range(int(first), int(last or first) + 1))
-    except ValueError:
-        raise ConfigError(f"{option} is '{text}'; it must be like 5,10 or 1-10.") from None
-    return sorted(chosen)
-
-
-def alpha_grid(text: str) -> tuple[float, ...]:
-    """Log-spaced alphas given as smallest, largest and number."""
-    import numpy as np
-
-    try:
-        smallest, largest, count = text.split(",")
-        low, high, n = float(smallest), float(largest), int(count)
-    except ValueError:
-        raise ConfigError(f"--alphas is '{text}'; it must be three numbers, like 10,10000,10.") from None
-    if not (0 < low <= high < float("inf")) or n < 1:
-        raise ConfigError(f"--alphas is '{text}'; alphas are positive, the smallest first, and there is one or more.")
-    return tuple(float(alpha) for alpha in np.geomspace(low, high, n))

@@ -7,17 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from .output import (
+from .options import (
+    AlphasOption,
+    ChunkOption,
     DataOption,
+    EpochOption,
     JsonOption,
+    LayersOption,
+    SeedOption,
     alpha_grid,
-    command,
-    print_json,
-    print_table,
-    progress,
+    layer_numbers,
     require_least,
-    whole_numbers,
 )
+from .output import command, print_json, print_table, progress
 
 
 @command
@@ -26,7 +28,7 @@ def probe(
         list[Path] | None,
         typer.Argument(help="Run folders.", show_default="the newest in runs/, else the pre-trained model"),
     ] = None,
-    layers: Annotated[str, typer.Option("--layers", help="Hidden states: all, or as 0,3,6-9.")] = "all",
+    layers: LayersOption = "all",
     embeddings: Annotated[
         Path | None,
         typer.Option("--embeddings", help="Word vectors, GloVe's text format.", show_default="a planted brain's own"),
@@ -39,21 +41,16 @@ def probe(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the results.", show_default="RUN/probes, or probes")
     ] = None,
-    epoch: Annotated[
-        int | None, typer.Option("--epoch", help="Epoch.", show_default="the evaluation's best, else the last")
-    ] = None,
+    epoch: EpochOption = None,
     model: Annotated[
         str, typer.Option("--model", help="WavLM to probe where there is no run: a folder, or a name on the hub.")
     ] = "microsoft/wavlm-base-plus",
     stories: Annotated[
         int | None, typer.Option("--stories", help="Train on the first N stories only.", show_default="all")
     ] = None,
-    alphas: Annotated[
-        str | None,
-        typer.Option("--alphas", help="Smallest, largest and number of alphas.", show_default="10,10000,10"),
-    ] = None,
-    chunk: Annotated[int, typer.Option("--chunk", help="TRs in a chunk of the bootstrap.")] = 40,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    alphas: AlphasOption = None,
+    chunk: ChunkOption = 40,
+    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Predict filterbank energies and word embeddings from every layer, and say what tuning changed.
@@ -79,7 +76,7 @@ def probe(
         model=model,
         data=data,
         out=out,
-        layers=None if layers == "all" else whole_numbers(layers, "--layers"),
+        layers=layer_numbers(layers),
         epoch=epoch,
         embeddings=embeddings,
         files=target or [],

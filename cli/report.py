@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .output import DataOption, JsonOption, command, print_json, progress
+from .options import DataOption, EvaluationOption, JsonOption
+from .output import command, print_json, progress
 
 
 @command
@@ -17,7 +18,7 @@ def report(
         Path | None, typer.Option("--out", help="The page.", show_default="RUN/report.html, or report.html")
     ] = None,
     data: DataOption = None,
-    evaluation: Annotated[str, typer.Option("--evaluation", help="The evaluation in each run.")] = "evaluation",
+    evaluation: EvaluationOption = "evaluation",
     as_json: JsonOption = False,
 ) -> None:
     """Write one HTML page: results, figures, a map to hover, warnings, and how to repeat it.

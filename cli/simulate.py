@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .output import JsonOption, command, print_json, print_table, progress
+from .options import JsonOption
+from .output import command, print_json, print_table, progress
 
 
 @command

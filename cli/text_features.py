@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .output import DataOption, JsonOption, command, print_json, progress
+from .options import DataOption, JsonOption, StoriesOption, names
+from .output import command, print_json, progress
 
 
 @command
@@ -16,9 +17,7 @@ def text_features(
     out: Annotated[Path, typer.Option("--out", help="The HDF5 file to make.")],
     layer: Annotated[int | None, typer.Option("--layer", help="Hidden state.", show_default="the middle one")] = None,
     context: Annotated[int, typer.Option("--context", help="Tokens in view at once.")] = 256,
-    stories: Annotated[
-        str | None, typer.Option("--stories", help="Stories, comma-separated.", show_default="all of the data set")
-    ] = None,
+    stories: StoriesOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -34,7 +33,7 @@ def text_features(
         model,
         out,
         data=data,
-        stories=[name.strip() for name in stories.split(",")] if stories else None,
+        stories=names(stories) if stories else None,
         layer=layer,
         context=context,
         progress=progress(),

@@ -9,7 +9,18 @@ import typer
 
 from brainwavlm_fast.errors import ConfigError
 
-from .output import DataOption, JsonOption, command, print_json, print_table, progress, require_least
+from .options import (
+    ChunkOption,
+    DataOption,
+    EvaluationOption,
+    JsonOption,
+    MemoryOption,
+    SeedOption,
+    names,
+    require_least,
+    require_memory,
+)
+from .output import command, print_json, print_table, progress
 
 _TITLES = {"all": "whole cortex", "ac": "auditory cortex", "nonac": "all but auditory cortex"}
 
@@ -20,12 +31,10 @@ def transfer(
     subjects: Annotated[str, typer.Option("--subjects", help="Who is predicted, as S01,S02,S03.")],
     data: DataOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path("transfer"),
-    evaluation: Annotated[
-        str, typer.Option("--evaluation", help="The evaluation in each run that chose its best epoch.")
-    ] = "evaluation",
-    chunk: Annotated[int, typer.Option("--chunk", help="TRs in a chunk of the bootstrap.")] = 40,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
-    memory_gb: Annotated[float, typer.Option("--memory-gb", help="Memory for responses, GiB.")] = 4.0,
+    evaluation: EvaluationOption = "evaluation",
+    chunk: ChunkOption = 40,
+    seed: SeedOption = 0,
+    memory_gb: MemoryOption = 4.0,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate each run's encoder on each subject: percent change over pre-trained, by voxel set.
@@ -37,15 +46,15 @@ def transfer(
     from brainwavlm_fast.memory import keep_freed_memory
 
     require_least(("--chunk", chunk, 1), ("--seed", seed, 0))
-    names = [name.strip() for name in subjects.split(",") if name.strip()]
-    if not names or memory_gb <= 0:
-        raise ConfigError("--subjects needs at least one subject, such as S01,S02, and --memory-gb a positive number.")
+    require_memory(memory_gb)
+    if not names(subjects):
+        raise ConfigError("--subjects needs at least one subject, such as S01,S02.")
     keep_freed_memory()
     ridge = RidgeSettings(chunk_length=chunk, seed=seed)
     summary = evaluate_transfer(
         runs,
         out,
-        subjects=names,
+        subjects=names(subjects),
         data=data,
         evaluation=evaluation,
         ridge=ridge,

@@ -118,8 +118,8 @@ class TrainConfig:
     test: tuple[str, ...] = _data(("wheretheressmoke",), "Stories for the test, not trained on.", metavar="STORY,...")
     loss: Loss = _training(
         "voxels",
-        "Minus the correlation across voxels at each TR (voxels) or across a block's TRs for each voxel (time), or the "
-        "squared error.",
+        "Minus the correlation across voxels at each TR (voxels) or over a block's TRs per voxel (time); or the mean "
+        "squared error (mse).",
     )
     block_size: int = _training(10, "TRs per block; each training step is on one block.", bounds=_COUNT)
     block_context: bool = _training(
@@ -142,8 +142,8 @@ class TrainConfig:
     cache_dtype: CacheType = _speed("fp16", "Type of the kept output.", later=True)
     activation_checkpointing: ActivationCheckpointing = _speed(
         "auto",
-        "Compute activations again in the backward pass: the same numbers in less memory, half as slow again. auto: if "
-        "they would not fit.",
+        "Compute activations again in the backward pass: the same numbers in less memory, for half as much time again; "
+        "auto: if they would not fit.",
         old_names=("memory",),
         old_values={"keep": "off", "recompute": "on"},
         later=True,
@@ -217,9 +217,8 @@ class RunConfig:
     data: str
     preset: str = _model(
         "paper",
-        "Defaults of every other option: the published method, or that of its authors' release (--no-negative-lobes "
-        "--clock scanner --no-block-context).",
-        metavar="[paper|authors-release]",
+        "Defaults of all other options: paper, or authors-release (--no-negative-lobes --clock scanner "
+        "--no-block-context).",
     )
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..config import RunConfig, as_dict, preset
+from ..config import RunConfig, option_words, preset
 from ..results.saved import Saved, SavedRun
-
-_MODEL = {
-    "model": "--model", "layer": "--layer", "token": "--token", "window": "--window", "stride": "--stride",
-    "lora_rank": "--lora-rank", "lora_dropout": "--lora-dropout", "bottleneck": "--bottleneck",
-}  # fmt: skip
-_TRAIN = {
-    "roi": "--roi", "target": "--target", "loss": "--loss", "block_size": "--block-size", "epochs": "--epochs",
-    "lr_encoder": "--lr", "lr_readout": "--lr-readout", "seed": "--seed", "precision": "--precision",
-    "validation": "--validation", "test": "--test", "save_every": "--save-every", "cache_gb": "--cache-gb",
-    "responses_gb": "--responses-gb", "parallelism": "--parallelism",
-}  # fmt: skip
-_TUNE = {"lora": [], "full": ["--no-lora"], "frozen": ["--freeze"]}
 
 
 def repeat_commands(saved: Saved) -> list[str]:
@@ -42,15 +31,11 @@ def repeat_commands(saved: Saved) -> list[str]:
 
 def train_command(config: RunConfig, folder: Path) -> list[str]:
     """Arguments of ``bwlm`` that train the run again: what differs from its preset."""
-    model, train = (as_dict(part) for part in preset(config.preset))
-    own_model, own_train = as_dict(config.model), as_dict(config.train)
+    model, train = preset(config.preset)
+    train = replace(train, subject=config.train.subject)
     words = ["train", "--subject", ",".join(config.train.subjects), "--data", config.data]
-    words += ["--preset", config.preset] if config.preset != "paper" else []
-    words += _differing(_MODEL, own_model, model)
-    words += _TUNE[config.model.finetune]
-    words += ["--no-regularisers"] if model["regularisers"] and not own_model["regularisers"] else []
-    words += _differing(_TRAIN, own_train, train)
-    words += ["--carry-context"] if own_train["carry_context"] and not train["carry_context"] else []
+    words += option_words(config, RunConfig(config.data))
+    words += option_words(config.model, model) + option_words(config.train, train)
     return [*words, "--out", str(folder)]
 
 
@@ -79,22 +64,6 @@ def probe_command(saved: Saved, folder: Path, summary: Mapping[str, Any]) -> lis
     probe = settings["probe"]
     words += ["--alphas", _grid(probe["alphas"])] if "alphas" in probe else []
     return [*words, "--chunk", str(probe["chunk_length"]), "--seed", str(probe["seed"])]
-
-
-def _differing(options: Mapping[str, str], own: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
-    words = []
-    for name, option in options.items():
-        if own[name] != usual[name]:
-            value = own[name]
-            words += [
-                option,
-                ",".join(value)
-                if isinstance(value, list)
-                else f"{value:g}"
-                if isinstance(value, float)
-                else str(value),
-            ]
-    return words
 
 
 def _folders(saved: Saved, labels: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -42,7 +43,7 @@ def test_an_unknown_option_is_bad_use(name):
 
 
 def test_info_as_a_process(tmp_path):
-    bwlm_script = shutil.which("bwlm", path=str(output.Path(sys.executable).parent))
+    bwlm_script = shutil.which("bwlm", path=str(Path(sys.executable).parent))
     assert bwlm_script, "the bwlm command is not installed beside this Python"
     done = subprocess.run([bwlm_script, "info", "--json"], capture_output=True, text=True, cwd=tmp_path, check=True)
     result = json.loads(done.stdout)
