@@ -27,8 +27,8 @@ def test_the_public_names():
         value = getattr(brainwavlm_fast, name)
         assert isinstance(value, str) or value.__doc__
     assert set(brainwavlm_fast.__all__) <= set(dir(brainwavlm_fast))
-    unknown = "ridge"
-    with pytest.raises(AttributeError, match="no attribute 'ridge'"):
+    unknown = "ridge_regression"
+    with pytest.raises(AttributeError, match="no attribute 'ridge_regression'"):
         getattr(brainwavlm_fast, unknown)
 
 
