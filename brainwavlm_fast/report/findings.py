@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from ..results.folders import END_OF_GRID
@@ -28,6 +28,14 @@ def findings(saved: Saved) -> list[Finding]:
     found += [finding for _, summary in saved.probes for finding in _of_probes(summary)]
     found += list(_of_all(saved))
     return sorted(found, key=lambda finding: finding.level != "warning")
+
+
+def merged_findings(saved: Saved, notes: Iterable[Finding]) -> list[Finding]:
+    """The findings, then ``notes``; what is true of several runs is said once, of all of them."""
+    labels: dict[tuple[Literal["warning", "note"], str], list[str]] = {}
+    for finding in (*findings(saved), *notes):
+        labels.setdefault((finding.level, finding.text), []).append(finding.where)
+    return [Finding(level, ", ".join(names), text) for (level, text), names in labels.items()]
 
 
 def _of_run(run: SavedRun) -> Iterator[Finding]:

@@ -7,13 +7,14 @@ import re
 from itertools import pairwise
 
 import pytest
+from jinja2 import UndefinedError
 from typer.testing import CliRunner
 
 from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.errors import BwlmError
 from brainwavlm_fast.report import page as page_module
 from brainwavlm_fast.report import write_report
-from brainwavlm_fast.report.markup import Markup, element, embedded_json, text
+from brainwavlm_fast.report.page import page_template
 from tests.helpers.outline import Outline
 from tests.helpers.reported import make_reported_run
 from tests.helpers.saved_runs import make_saved_run, make_transfer
@@ -139,7 +140,8 @@ def test_what_is_true_of_many_runs_is_said_once(tmp_path):
 
 def test_what_users_write_is_text(tmp_path, planted_tree):
     evil = '<img src=x onerror="alert(1)">'
-    folder = make_saved_run(tmp_path / "run", roi="all", data=planted_tree[0], n_voxels=800)
+    folder = make_saved_run(tmp_path / "<script>alert(2)<", roi="all", data=planted_tree[0], n_voxels=800)
+    make_saved_run(tmp_path / "<b>" / "<script>", roi="all", data=planted_tree[0], n_voxels=800)
     for path in (folder / "config.json", folder / "evaluation/summary.json"):
         found = json.loads(path.read_text())
         (found["train"] if "train" in found else found["config"]["train"])["target"] = f"/data/{evil}</script>.hf5"
@@ -148,23 +150,27 @@ def test_what_users_write_is_text(tmp_path, planted_tree):
     found = json.loads(path.read_text())
     found["settings"]["stories"]["test"] = [evil]
     path.write_text(json.dumps(found))
-    write_report([folder], out=tmp_path / "page.html")
+    write_report([folder, tmp_path / "<b>" / "<script>"], out=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     outline = Outline(page)
     assert outline.problems == []
+    labels = [text for tag, _, text in outline.elements if tag == "strong"]
+    assert {"<script>", "<script>alert(2)<"} <= set(labels)  # runs named by their folders
     assert "onerror" in page
     assert evil not in page
     assert not [attributes for _, attributes, _ in outline.elements if "onerror" in attributes]
     assert len(outline.all("script")) == 2  # a map's data, and the page's own
 
 
-def test_escaping():
-    assert text("<a & b>") == "&lt;a &amp; b&gt;"
-    assert text(Markup("<b>")) == "<b>"
-    assert element("p", "<", title='"') == '<p title="&quot;">&lt;</p>'
-    assert "</script><" not in embedded_json({"a": "</script><script>"}, "x")[:-9]
+def test_what_the_template_shows_is_escaped():
+    environment = page_template().environment
+    shown = environment.from_string('<p title="{{ x }}">{{ x }}</p>').render(x='"<a & b>')
+    assert shown == '<p title="&#34;&lt;a &amp; b&gt;">&#34;&lt;a &amp; b&gt;</p>'
+    assert "</script><" not in environment.from_string("{{ x | tojson }}").render(x={"a": "</script><script>"})
     with pytest.raises(ValueError, match="Out of range"):
-        embedded_json(float("nan"), "x")
+        environment.from_string("{{ x | tojson }}").render(x=float("nan"))
+    with pytest.raises(UndefinedError):
+        environment.from_string("{{ misspelt }}").render()
 
 
 def test_the_same_is_kept_and_nothing_is_overwritten(run, tmp_path):
@@ -213,6 +219,10 @@ def test_runs_of_different_data_are_not_subtracted(tmp_path, planted_tree):
         make_saved_run(tmp_path / roi, roi=roi, data=planted_tree[0], n_voxels=n)
         for roi, n in (("all", 800), ("ac", 60))
     ]
+    with pytest.raises(BwlmError, match="800 voxels and .* 60"):
+        write_report(folders, out=tmp_path / "page.html")
+    path = folders[1] / "evaluation/summary.json"  # nor do they share a map where no figure compares them
+    path.write_text(path.read_text().replace('"wheretheressmoke"', '"adventure"'))
     with pytest.raises(BwlmError, match="800 voxels and .* 60"):
         write_report(folders, out=tmp_path / "page.html")
 
