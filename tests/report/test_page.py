@@ -140,8 +140,8 @@ def test_what_is_true_of_many_runs_is_said_once(tmp_path):
 
 def test_what_users_write_is_text(tmp_path, planted_tree):
     evil = '<img src=x onerror="alert(1)">'
-    folder = make_saved_run(tmp_path / "<script>alert(2)<", roi="all", data=planted_tree[0], n_voxels=800)
-    make_saved_run(tmp_path / "<b>" / "<script>", roi="all", data=planted_tree[0], n_voxels=800)
+    folder = make_saved_run(tmp_path / "run", roi="all", data=planted_tree[0], n_voxels=800)
+    alike = [make_saved_run(tmp_path / name, evaluated=False) for name in ("<script>", "<script>alert(2)<")]
     for path in (folder / "config.json", folder / "evaluation/summary.json"):
         found = json.loads(path.read_text())
         (found["train"] if "train" in found else found["config"]["train"])["target"] = f"/data/{evil}</script>.hf5"
@@ -150,7 +150,7 @@ def test_what_users_write_is_text(tmp_path, planted_tree):
     found = json.loads(path.read_text())
     found["settings"]["stories"]["test"] = [evil]
     path.write_text(json.dumps(found))
-    write_report([folder, tmp_path / "<b>" / "<script>"], out=tmp_path / "page.html")
+    write_report([folder, *alike], out=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     outline = Outline(page)
     assert outline.problems == []
