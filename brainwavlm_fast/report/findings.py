@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -52,7 +53,7 @@ def _of_run(run: SavedRun) -> Iterator[Finding]:
         yield Finding("warning", where, f"It has not been evaluated; run `bwlm evaluate {run.folder}`.")
         return
     yield from _of_epochs(run, run.evaluation)
-    yield from _of_voxels(run.evaluation, where)
+    yield from _of_voxels(run, run.evaluation)
     yield from _of_alphas(run.evaluation["alphas"], run.evaluation["encoding"]["all"]["n_voxels"], where)
 
 
@@ -79,17 +80,19 @@ def _of_epochs(run: SavedRun, evaluation: dict[str, Any]) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _of_voxels(evaluation: dict[str, Any], where: str) -> Iterator[Finding]:
-    encoding = evaluation["encoding"]
+def _of_voxels(run: SavedRun, evaluation: dict[str, Any]) -> Iterator[Finding]:
+    encoding, where = evaluation["encoding"], run.label
     if excluded := encoding["all"]["n_excluded"]:
         yield Finding("warning", where, f"{excluded:,} voxels with NaN or a constant in some story are in no mean.")
     if "ac" not in encoding:
+        check = shlex.join(["bwlm", "check", "--data", evaluation["data"]["root"], "--subject", run.subject])
+        again = shlex.join(["bwlm", "evaluate", str(run.folder), "--out", f"{run.measured.name}-2"])
         yield Finding(
-            "note", where, "Auditory cortex is not known in this data set, so that its means are missing; they need a "
-            "mask_ac.nii.gz beside mask_thick.nii.gz.",
+            "note", where, "The means over auditory cortex are missing: it is made from the subject's surfaces and its "
+            f"aparc.a2009s annotation. Run `{check}`, which says what to download; then `{again}`.",
         )  # fmt: skip
     if encoding["all"].get("ceiling") is not None:
-        yield Finding("note", where, "The brain is planted: how large an effect is was chosen when it was simulated.")
+        yield Finding("note", where, "The brain is simulated: the size of every effect was chosen in advance.")
     if evaluation["significance"] is None:
         yield Finding(
             "note", where, "No significance was tested (--permutations 0, or a test story that is too short)."
@@ -97,7 +100,9 @@ def _of_voxels(evaluation: dict[str, Any], where: str) -> Iterator[Finding]:
     ceiling = evaluation["noise_ceiling"]
     if ceiling is None:
         yield Finding(
-            "note", where, "No noise ceiling: the test story has no single presentations here, or there are several."
+            "note",
+            where,
+            "No noise ceiling: the test story has no individual repeats, or there are several test stories.",
         )
     else:
         yield Finding("note", where, ceiling["caveat"])
