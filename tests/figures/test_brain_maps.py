@@ -41,6 +41,7 @@ def test_a_change_is_centred_on_white(view):
     assert limits(values, centred=True)[0] == -limits(values, centred=True)[1]
     picture = paint(view, values, centred=True)
     nothing = np.isin(view.voxels, np.arange(0, 800, 2))
+    assert nothing.any()
     assert (picture[nothing] == np.array(colormaps[CHANGE](0.5, bytes=True)[:3])).all()
 
 

@@ -65,4 +65,5 @@ def test_folds_of_a_wavy_sheet_are_its_valleys():
     assert vertex_normals(points, polys)[:, 2].min() > 0.5
     inner = ((v > 1) & (v < 8) & (u > 3) & (u < 56)).ravel()
     clear = inner & (np.abs(np.sin(u / 5)) > 0.5).ravel()
+    assert clear.sum() > 100
     assert (sulcal(points, polys) == (points[:, 2] < 0))[clear].all()

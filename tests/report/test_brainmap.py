@@ -50,6 +50,7 @@ def test_what_is_packed_comes_out(brain, planted_tree):
         assert steps[3] == -32768
         np.testing.assert_allclose(steps[4:] * data["step"], expected[4:], atol=data["step"] / 2 + 1e-12)
     labels = [data["labels"][k] for k in unpack(data["label"], "<u2")]
+    assert len(labels) == 800
     dataset = brain.dataset
     lh, drawn = voxel_set(dataset, "UTS01", "lh"), voxel_set(dataset, "UTS01", "svg:AC")
     for voxel, label in enumerate(labels):
