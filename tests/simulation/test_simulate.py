@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from brainwavlm_fast.check.dataset import check_dataset
+from brainwavlm_fast.check import check_dataset
 from brainwavlm_fast.data import Dataset, load_audio, read_repeats, read_responses
 from brainwavlm_fast.errors import BwlmError, ConfigError
 from brainwavlm_fast.model import Encoder, Story, load_wavlm
