@@ -42,11 +42,15 @@ class Atlas:
 
     Attributes
     ----------
-    n_voxels : of ``mask_thick``.
-    sets : name -> bool (n_voxels,): ``lh``, ``rh``, ``surface``, ``ac``, ``a2009s:NAME``, ``aparc:NAME``, ``svg:NAME``.
-    counts : ``neither`` and ``both``: voxels that hold vertices of no hemisphere, or of both; ``farthest_mm`` from a
-        voxel's centre to its nearest vertex.
-    missing : why there are no sets of a kind: ``a2009s``, ``aparc``, ``svg``.
+    n_voxels : int
+        Of ``mask_thick``.
+    sets : Mapping[str, NDArray[bool]]
+        Name -> bool (n_voxels,): ``lh``, ``rh``, ``surface``, ``ac``, ``a2009s:NAME``, ``aparc:NAME``, ``svg:NAME``.
+    counts : Mapping[str, float]
+        ``neither`` and ``both``: voxels that hold vertices of no hemisphere, or of both; ``farthest_mm`` from a voxel's
+        centre to its nearest vertex.
+    missing : Mapping[str, str]
+        Why there are no sets of a kind: ``a2009s``, ``aparc``, ``svg``.
     """
 
     n_voxels: int

@@ -27,7 +27,8 @@ def evaluate_sets(expression: str, lookup: Callable[[str], Mask]) -> Mask:
 
     Raises
     ------
-    ConfigError : the expression is empty, or cannot be understood.
+    ConfigError
+        The expression is empty, or cannot be understood.
     """
     tokens = _tokens(expression)
     if not tokens:

@@ -55,7 +55,8 @@ def overlay_regions(dataset: Dataset, subject: str, *, layer: Literal["rois", "s
 
     Raises
     ------
-    DataError : ``overlays.svg`` or a flat surface is missing, not downloaded, or damaged.
+    DataError
+        ``overlays.svg`` or a flat surface is missing, not downloaded, or damaged.
     """
     path = dataset.require(overlays_path(dataset, subject))
     flat = {side: load_surface(dataset, subject, "flat", side).points[:, :2].astype(np.float64) for side in SIDES}

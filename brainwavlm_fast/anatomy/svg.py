@@ -43,8 +43,10 @@ class Drawing:
 
     Attributes
     ----------
-    shapes : name -> its paths; a path is its rings or lines, each float64 (n_points, 2).
-    origin, size : the corner and extent of the page in the same units; y runs downwards.
+    shapes : dict[str, list[list[NDArray[np.float64]]]]
+        Name -> its paths; a path is its rings or lines, each float64 (n_points, 2).
+    origin, size : NDArray[np.float64]
+        The corner and extent of the page in the same units; y runs downwards.
     """
 
     shapes: dict[str, list[list[NDArray[np.float64]]]]
@@ -59,7 +61,8 @@ def read_layer(path: Path, layer: str) -> Drawing:
 
     Raises
     ------
-    DataError : the file is damaged, is no SVG, or holds what is refused here.
+    DataError
+        The file is damaged, is no SVG, or holds what is refused here.
     """
     try:
         # In one piece: fed bit by bit, the parser starts an embedded picture of 30 MB over and over.

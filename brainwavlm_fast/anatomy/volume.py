@@ -21,10 +21,12 @@ class VoxelSpace:
 
     Attributes
     ----------
-    mask : bool (n_z, n_y, n_x); its True voxels in C order are the columns of the responses.
-    affine : (4, 4), from voxel (x, y, z) to the reference image's own mm.
-    from_surface : (4, 4), from the surfaces' mm to voxel (x, y, z), whole numbers at voxel centres: pycortex's
-        ``coord`` matrix.
+    mask : NDArray[bool]
+        bool (n_z, n_y, n_x); its True voxels in C order are the columns of the responses.
+    affine : NDArray[np.float64]
+        (4, 4), from voxel (x, y, z) to the reference image's own mm.
+    from_surface : NDArray[np.float64]
+        (4, 4), from the surfaces' mm to voxel (x, y, z), whole numbers at voxel centres: pycortex's ``coord`` matrix.
     """
 
     mask: NDArray[np.bool_]
@@ -68,7 +70,8 @@ def voxel_space(dataset: Dataset, subject: str) -> VoxelSpace:
 
     Raises
     ------
-    DataError : a file is missing (says how to fetch it), damaged, or mask and reference differ in size.
+    DataError
+        A file is missing (says how to fetch it), damaged, or mask and reference differ in size.
     """
     path = dataset.require(dataset.mask_path(subject))
     mask = load_mask(path)

@@ -28,8 +28,10 @@ def voxel_set(dataset: Dataset, subject: str, expression: str) -> NDArray[np.boo
 
     Raises
     ------
-    ConfigError : the expression is empty or unreadable, or a name is unknown.
-    DataError : what a set comes from is missing or damaged, does not fit the responses, or selects nothing.
+    ConfigError
+        The expression is empty or unreadable, or a name is unknown.
+    DataError
+        What a set comes from is missing or damaged, does not fit the responses, or selects nothing.
     """
     evaluate_sets(expression, lambda _: np.ones(1, dtype=bool))  # misread before anything is read from disk
     names = _Names(dataset, dataset.subject(subject))
@@ -44,7 +46,8 @@ def all_sets(dataset: Dataset, subject: str) -> tuple[dict[str, NDArray[np.bool_
 
     Raises
     ------
-    DataError : as in :func:`read_atlas`, or the mask does not fit the responses.
+    DataError
+        As in :func:`read_atlas`, or the mask does not fit the responses.
     """
     names = _Names(dataset, dataset.subject(subject))
     sets = {"all": names.lookup("all")}

@@ -20,7 +20,8 @@ def check_responses(
 
     Parameters
     ----------
-    listed : stories in ``respdict.json``.
+    listed : Collection[str]
+        Stories in ``respdict.json``.
     """
     folder = dataset.relative(dataset.response_path(subject, "x").parent)
     part = Part(f"{subject} responses", get=f"datalad get {folder}")

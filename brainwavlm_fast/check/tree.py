@@ -22,7 +22,8 @@ def check_dataset(dataset: Dataset, subjects: Sequence[str] = (), *, progress: P
 
     Raises
     ------
-    DataError : a subject is unknown, or the data set has none; anything else is in the report.
+    DataError
+        A subject is unknown, or the data set has none; anything else is in the report.
     """
     chosen = [dataset.subject(name) for name in subjects] or dataset.subjects()
     if not chosen:

@@ -70,7 +70,8 @@ def require_sound(dataset: Dataset, story: str) -> Path:
 
     Raises
     ------
-    DataError : the file is missing, not fetched, not audio, empty, truncated, or ends before the last response.
+    DataError
+        The file is missing, not fetched, not audio, empty, truncated, or ends before the last response.
     """
     path = dataset.require(dataset.audio_path(story))
     with _open(path) as file:

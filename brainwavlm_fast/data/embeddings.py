@@ -21,8 +21,10 @@ class Embeddings:
 
     Attributes
     ----------
-    vectors : word -> float32 (n_dimensions,); words that the file does not have are absent.
-    n_dimensions : of every vector.
+    vectors : dict[str, NDArray[np.float32]]
+        Word -> float32 (n_dimensions,); words that the file does not have are absent.
+    n_dimensions : int
+        Of every vector.
     """
 
     vectors: dict[str, NDArray[np.float32]]

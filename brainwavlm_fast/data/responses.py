@@ -28,16 +28,20 @@ def read_responses(
 
     Parameters
     ----------
-    rows : which TRs; all by default. Without a step.
-    voxels : boolean mask or indices of the voxels wanted, in the file's order; all by default.
+    rows : slice, optional
+        Which TRs; all by default. Without a step.
+    voxels : ArrayLike, optional
+        Boolean mask or indices of the voxels wanted, in the file's order; all by default.
 
     Returns
     -------
-    float32 (n_trs, n_voxels); NaN stays NaN.
+    NDArray[np.float32]
+        float32 (n_trs, n_voxels); NaN stays NaN.
 
     Raises
     ------
-    DataError : the file is missing, not fetched, truncated, not HDF5, or its shape is not what it must be.
+    DataError
+        The file is missing, not fetched, truncated, not HDF5, or its shape is not what it must be.
     """
     with _open_responses(dataset, subject, story) as data:
         first, last, _ = (rows or slice(None)).indices(data.shape[0])

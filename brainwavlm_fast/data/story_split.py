@@ -31,8 +31,10 @@ def make_split(
 
     Raises
     ------
-    ConfigError : a story is named twice, or does not exist.
-    DataError : nothing is left to train on, or to test.
+    ConfigError
+        A story is named twice, or does not exist.
+    DataError
+        Nothing is left to train on, or to test.
     """
     known = sorted(set(stories))
     named = [*validation, *test]

@@ -18,7 +18,8 @@ def read_target(path: Path | str, dataset: Dataset, story: str) -> NDArray[np.fl
 
     Raises
     ------
-    DataError : the story is missing, has another number of rows than responses, or holds what is not a number.
+    DataError
+        The story is missing, has another number of rows than responses, or holds what is not a number.
     """
     path, n_trs = Path(path), dataset.n_trs(story)
     if not path.is_file():

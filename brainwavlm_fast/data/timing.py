@@ -23,6 +23,7 @@ def response_times(n_trs: int, *, context: int = 0, clock: Clock = "sound") -> N
 
     Returns
     -------
-    float64 (context + n_trs,)
+    NDArray[np.float64]
+        float64 (context + n_trs,).
     """
     return _FIRST[clock] + TR * np.arange(-context, n_trs, dtype=np.float64)

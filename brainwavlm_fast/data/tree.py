@@ -29,7 +29,8 @@ class Dataset:
 
         Raises
         ------
-        DataError : the folder does not exist or is not a ds003020 tree.
+        DataError
+            The folder does not exist or is not a ds003020 tree.
         """
         self.root = Path(root)
         if not self.root.is_dir():
@@ -110,7 +111,8 @@ class Dataset:
 
         Raises
         ------
-        DataError : it is missing, or a git-annex link whose contents were not fetched; says how to fetch it.
+        DataError
+            It is missing, or a git-annex link whose contents were not fetched; says how to fetch it.
         """
         if path.is_file():
             return path

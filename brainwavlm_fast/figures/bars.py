@@ -22,11 +22,13 @@ def within_subject_sem(scores: ArrayLike) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    scores : (n_subjects, n_models).
+    scores : ArrayLike
+        (n_subjects, n_models).
 
     Returns
     -------
-    (n_models,); NaN with fewer than two subjects.
+    NDArray[np.float64]
+        (n_models,); NaN with fewer than two subjects.
     """
     values = np.asarray(scores, dtype=np.float64)
     if len(values) < 2:

@@ -53,13 +53,17 @@ def paint(
 
     Parameters
     ----------
-    values : (n_voxels,) in the order of the responses' columns.
-    shown : bool (n_voxels,); None: all.
-    centred : colours of a change, white at 0; else of a value.
+    values : NDArray
+        (n_voxels,) in the order of the responses' columns.
+    shown : NDArray[bool], optional
+        bool (n_voxels,); None: all.
+    centred : bool, default False
+        Colours of a change, white at 0; else of a value.
 
     Raises
     ------
-    DataError : there are fewer values than the view has voxels: they are another subject's, or another mask's.
+    DataError
+        There are fewer values than the view has voxels: they are another subject's, or another mask's.
     """
     from matplotlib import colormaps
 
@@ -97,10 +101,14 @@ def draw_map(
 
     Parameters
     ----------
-    values, shown, centred : as in :func:`paint`.
-    title, unit : what is shown, and of what the colour bar's numbers are.
-    condition : what ``shown`` means, such as ``pre-trained r above 0.15``.
-    overlay : outlines and names, drawn on flat maps.
+    values, shown, centred : NDArray and NDArray[bool], optional and bool, default False
+        As in :func:`paint`.
+    title, unit : str
+        What is shown, and of what the colour bar's numbers are.
+    condition : str, default ''
+        What ``shown`` means, such as ``pre-trained r above 0.15``.
+    overlay : Overlay, optional
+        Outlines and names, drawn on flat maps.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize

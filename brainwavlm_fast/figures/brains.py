@@ -27,8 +27,10 @@ class VoxelMap(NamedTuple):
 
     Attributes
     ----------
-    name, title, unit : for file names, and for people.
-    scores, minus : (n_voxels,) correlations, and those to be taken away; None: nothing is.
+    name, title, unit : str
+        For file names, and for people.
+    scores, minus : NDArray[np.float64] and NDArray[np.float64], optional
+        (n_voxels,) correlations, and those to be taken away; None: nothing is.
     """
 
     name: str
@@ -71,7 +73,8 @@ class Brains:
 
         Raises
         ------
-        NothingToDraw : the data set, or what a view is made of, is not there.
+        NothingToDraw
+            The data set, or what a view is made of, is not there.
         """
         try:
             dataset = self._dataset(run)
@@ -119,7 +122,8 @@ def draw_voxel_map(brains: Brains, run: SavedRun, shown_map: VoxelMap, *, kind: 
 
     Raises
     ------
-    NothingToDraw : there is no view of the subject, or it is of other voxels.
+    NothingToDraw
+        There is no view of the subject, or it is of other voxels.
     """
     brain = brains.of(run, kind)
     pretrained = run.voxels("encoding/pretrained")["encoding/pretrained"]

@@ -86,21 +86,28 @@ def make_figures(
 
     Parameters
     ----------
-    paths : run folders, and folders that ``bwlm transfer`` or ``bwlm probe`` made.
-    out : folder of the figures and of ``summary.json``; by default ``RUN/figures`` for one run, ``figures`` otherwise.
-        A figure of the same results and options is kept, one of others is never overwritten.
-    kinds : some of :data:`FIGURES`; all but ``inflated`` by default.
-    data : the data set, for maps, if it is no longer where the runs' configurations say.
-    threshold : maps colour voxels whose pre-trained correlation exceeds it.
+    paths : Sequence[Path | str]
+        Run folders, and folders that ``bwlm transfer`` or ``bwlm probe`` made.
+    out : Path | str, optional
+        Folder of the figures and of ``summary.json``; by default ``RUN/figures`` for one run, ``figures`` otherwise. A
+        figure of the same results and options is kept, one of others is never overwritten.
+    kinds : Sequence[str], default ()
+        Some of :data:`FIGURES`; all but ``inflated`` by default.
+    data : Path | str, optional
+        The data set, for maps, if it is no longer where the runs' configurations say.
+    threshold : float, default THRESHOLD
+        Maps colour voxels whose pre-trained correlation exceeds it.
 
     Returns
     -------
-    The summary, and the folder. ``figures``: name -> files, caption and ``alt`` text; ``skipped``: kind -> why it
-    cannot be drawn, and which command makes what is missing.
+    tuple[dict[str, Any], Path]
+        The summary, and the folder. ``figures``: name -> files, caption and ``alt`` text; ``skipped``: kind -> why it
+        cannot be drawn, and which command makes what is missing.
 
     Raises
     ------
-    BwlmError : a folder holds no results, a figure is unknown, or the folder holds figures of other results.
+    BwlmError
+        A folder holds no results, a figure is unknown, or the folder holds figures of other results.
     """
     progress = progress or Progress()
     for kind in kinds:

@@ -31,9 +31,11 @@ def draw_epoch_curves(summary: Mapping[str, Any], path: Path | str) -> Path:
 
     Parameters
     ----------
-    summary : an evaluation's ``summary.json``: ``curve``, ``encoding``, ``best_epoch``, ``subject`` and
-        ``trained_on`` are used.
-    path : the PNG to write; replaced whole.
+    summary : Mapping[str, Any]
+        An evaluation's ``summary.json``: ``curve``, ``encoding``, ``best_epoch``, ``subject`` and ``trained_on`` are
+        used.
+    path : Path | str
+        The PNG to write; replaced whole.
     """
     from matplotlib.ticker import MaxNLocator
 

@@ -18,7 +18,8 @@ def draw_transfer(summary: Mapping[str, Any]) -> Drawing:
 
     Parameters
     ----------
-    summary : of :func:`brainwavlm_fast.evaluation.transfer.transfer`.
+    summary : Mapping[str, Any]
+        Of :func:`brainwavlm_fast.evaluation.transfer.transfer`.
     """
     rows, columns = summary["rows"], summary["columns"]
     matrices = {

@@ -17,8 +17,10 @@ def draw_layers(summary: Mapping[str, Any], path: Path | str) -> Path:
 
     Parameters
     ----------
-    summary : of :func:`brainwavlm_fast.probes.fit.probe_sources`.
-    path : the PNG to write; replaced whole.
+    summary : Mapping[str, Any]
+        Of :func:`brainwavlm_fast.probes.fit.probe_sources`.
+    path : Path | str
+        The PNG to write; replaced whole.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -60,7 +62,8 @@ def draw_probe_improvement(summaries: Sequence[Mapping[str, Any]]) -> Drawing:
 
     Parameters
     ----------
-    summaries : of one or more ``bwlm probe``; runs of the same voxel set are averaged, their SEM over subjects drawn.
+    summaries : Sequence[Mapping[str, Any]]
+        Of one or more ``bwlm probe``; runs of the same voxel set are averaged, their SEM over subjects drawn.
     """
     from matplotlib.ticker import MaxNLocator
 

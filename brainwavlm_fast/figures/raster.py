@@ -15,14 +15,19 @@ def nearest_vertices(
 
     Parameters
     ----------
-    points : (n_vertices, 2) column and row, in pixels; pixel (i, j) covers rows i to i + 1, columns j to j + 1.
-    polys : (n_faces, 3) numbers of vertices.
-    shape : rows and columns of the picture.
-    depth : (n_vertices,) towards the viewer; where triangles overlap the nearest one is seen. None: the last one.
+    points : NDArray[np.floating]
+        (n_vertices, 2) column and row, in pixels; pixel (i, j) covers rows i to i + 1, columns j to j + 1.
+    polys : NDArray[np.integer]
+        (n_faces, 3) numbers of vertices.
+    shape : tuple[int, int]
+        Rows and columns of the picture.
+    depth : NDArray, optional
+        (n_vertices,) towards the viewer; where triangles overlap the nearest one is seen. None: the last one.
 
     Returns
     -------
-    int32 ``shape``, -1 where there is no triangle.
+    NDArray[np.int32]
+        int32 ``shape``, -1 where there is no triangle.
     """
     height, width = shape
     seen = np.full(height * width, -1, dtype=np.int32)

@@ -43,12 +43,17 @@ class BrainView:
 
     Attributes
     ----------
-    vertices : int32 (height, width) vertex seen at each pixel, -1 outside the brain; those of the right hemisphere
-        are numbered after the left's.
-    shade : uint8 (height, width), the grey of folds and light.
-    vertex_voxels : int32 (n_vertices,) voxel of each vertex of both hemispheres, -1 outside the mask.
-    n_left : vertices of the left hemisphere.
-    scale, origins : pixels a millimetre, and the pixel (column, row) of each side's point (0, 0) of a flat map.
+    vertices : NDArray[np.int32]
+        int32 (height, width) vertex seen at each pixel, -1 outside the brain; those of the right hemisphere are
+        numbered after the left's.
+    shade : NDArray[np.uint8]
+        uint8 (height, width), the grey of folds and light.
+    vertex_voxels : NDArray[np.int32]
+        int32 (n_vertices,) voxel of each vertex of both hemispheres, -1 outside the mask.
+    n_left : int
+        Vertices of the left hemisphere.
+    scale, origins : float and NDArray[np.float64]
+        Pixels a millimetre, and the pixel (column, row) of each side's point (0, 0) of a flat map.
     """
 
     kind: Kind
@@ -116,7 +121,8 @@ def best_view(
 
     Raises
     ------
-    DataError : there are no inflated surfaces either, or no transform.
+    DataError
+        There are no inflated surfaces either, or no transform.
     """
     try:
         return open_view(dataset, subject, "flat", width=width, cache=cache), None

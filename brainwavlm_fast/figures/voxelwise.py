@@ -18,8 +18,10 @@ def draw_scatter(x: NDArray, y: NDArray, *, labels: tuple[str, str], title: str)
 
     Parameters
     ----------
-    x, y : (n_voxels,) correlations; voxels without both are left out.
-    labels : the models.
+    x, y : NDArray
+        (n_voxels,) correlations; voxels without both are left out.
+    labels : tuple[str, str]
+        The models.
     """
     from matplotlib.colors import LogNorm
 

@@ -27,10 +27,13 @@ def encode_map(brain: Brain, maps: Sequence[VoxelMap], pretrained: NDArray, name
 
     Parameters
     ----------
-    maps : what can be shown. A difference is packed as the two that it is made of, each once, so that many maps of
-        few models stay small.
-    pretrained : (n_voxels,) correlations that the threshold is put on.
-    names : what each voxel is called.
+    maps : Sequence[VoxelMap]
+        What can be shown. A difference is packed as the two that it is made of, each once, so that many maps of few
+        models stay small.
+    pretrained : NDArray
+        (n_voxels,) correlations that the threshold is put on.
+    names : VoxelNames
+        What each voxel is called.
     """
     from matplotlib import colormaps
 
@@ -62,10 +65,14 @@ class VoxelNames:
 
     Attributes
     ----------
-    labels : every combination of side, drawn regions and parcel that occurs; the first is for no name at all.
-    of_voxels : (n_voxels,) which of them.
-    regions : side and name -> bool (n_voxels,), for tables.
-    missing : why some names are not known.
+    labels : ?
+        Every combination of side, drawn regions and parcel that occurs; the first is for no name at all.
+    of_voxels : ?
+        (n_voxels,) which of them.
+    regions : dict[str, NDArray[bool]]
+        Side and name -> bool (n_voxels,), for tables.
+    missing : list[str]
+        Why some names are not known.
     """
 
     def __init__(self, brain: Brain, subject: str, n_voxels: int) -> None:

@@ -48,18 +48,23 @@ def write_report(
 
     Parameters
     ----------
-    paths : run folders, and folders that ``bwlm transfer`` or ``bwlm probe`` made.
-    out : the page; by default ``RUN/report.html`` for one run, ``report.html`` otherwise. A page of the same results
-        is kept, any other file never overwritten.
-    data : the data set, for maps, if it is no longer where the runs' configurations say.
+    paths : Sequence[Path | str]
+        Run folders, and folders that ``bwlm transfer`` or ``bwlm probe`` made.
+    out : Path | str, optional
+        The page; by default ``RUN/report.html`` for one run, ``report.html`` otherwise. A page of the same results is
+        kept, any other file never overwritten.
+    data : Path | str, optional
+        The data set, for maps, if it is no longer where the runs' configurations say.
 
     Returns
     -------
-    ``file``, ``bytes``, and ``written``: False if the page was there already.
+    dict[str, Any]
+        ``file``, ``bytes``, and ``written``: False if the page was there already.
 
     Raises
     ------
-    BwlmError : a folder holds no results, or another file has the page's name.
+    BwlmError
+        A folder holds no results, or another file has the page's name.
     """
     progress = progress or Progress()
     saved = open_saved(paths, evaluation=evaluation)

@@ -37,18 +37,26 @@ def export_maps(
 
     Parameters
     ----------
-    run : the run folder.
-    what : ``gain`` (tuned minus pre-trained), or names of datasets of a number a voxel in ``voxels.hf5``.
-    form : ``nifti``: one volume a map, in the space of the subject's reference image; ``gifti``: one ``.func.gii`` a
-        map and hemisphere, and the surface to show it on.
-    surface : which surface, for gifti.
-    evaluation : folder of the results inside the run.
-    out : folder of the maps; by default ``maps`` beside the results. Files there are never overwritten.
-    data : the data set, if it is no longer where the run's configuration says.
+    run : Path | str
+        The run folder.
+    what : Sequence[str], default DEFAULT
+        ``gain`` (tuned minus pre-trained), or names of datasets of a number a voxel in ``voxels.hf5``.
+    form : Form, default 'nifti'
+        ``nifti``: one volume a map, in the space of the subject's reference image; ``gifti``: one ``.func.gii`` a map
+        and hemisphere, and the surface to show it on.
+    surface : Kind, default 'inflated'
+        Which surface, for gifti.
+    evaluation : str, default 'evaluation'
+        Folder of the results inside the run.
+    out : Path | str, optional
+        Folder of the maps; by default ``maps`` beside the results. Files there are never overwritten.
+    data : Path | str, optional
+        The data set, if it is no longer where the run's configuration says.
 
     Raises
     ------
-    BwlmError : the run was not evaluated, a name is unknown, the anatomy is not here, or a file is there already.
+    BwlmError
+        The run was not evaluated, a name is unknown, the anatomy is not here, or a file is there already.
     """
     run = Path(run)
     if form not in get_args(Form):
@@ -86,7 +94,8 @@ def read_voxels(source: Path, name: str) -> NDArray[Any]:
 
     Raises
     ------
-    ConfigError : there is no such map; says which there are.
+    ConfigError
+        There is no such map; says which there are.
     """
     with open_hdf5(source) as file:
         n_voxels = file["encoding/pretrained"].shape[0]

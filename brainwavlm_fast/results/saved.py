@@ -26,9 +26,12 @@ class SavedRun:
 
     Attributes
     ----------
-    label : names the run among those opened with it, such as ``UTS01-nonac``; also a file name.
-    training, evaluation, probes : their summaries; None where there is none.
-    measured : folder of the evaluation.
+    label : str
+        Names the run among those opened with it, such as ``UTS01-nonac``; also a file name.
+    training, evaluation, probes : dict[str, Any] | None
+        Their summaries; None where there is none.
+    measured : Path
+        Folder of the evaluation.
     """
 
     folder: Path
@@ -67,7 +70,8 @@ class SavedRun:
 
         Raises
         ------
-        CheckpointError : the file is missing or damaged.
+        CheckpointError
+            The file is missing or damaged.
         """
         path = self.measured / "voxels.hf5"
         try:
@@ -125,12 +129,15 @@ def open_saved(paths: Sequence[Path | str], *, evaluation: str = "evaluation") -
 
     Parameters
     ----------
-    evaluation : name of the evaluation inside each run.
+    evaluation : str, default 'evaluation'
+        Name of the evaluation inside each run.
 
     Raises
     ------
-    ConfigError : nothing was given.
-    CheckpointError : a folder is none of these, or a file in it is damaged.
+    ConfigError
+        Nothing was given.
+    CheckpointError
+        A folder is none of these, or a file in it is damaged.
     """
     if not paths:
         raise ConfigError("give at least one run folder, such as runs/UTS02-all.")
@@ -158,7 +165,8 @@ def tuned_pair(first: SavedRun, second: SavedRun) -> tuple[NDArray[Any], NDArray
 
     Raises
     ------
-    CheckpointError : their numbers of voxels differ.
+    CheckpointError
+        Their numbers of voxels differ.
     """
     one, other = (run.voxels("encoding/tuned")["encoding/tuned"] for run in (first, second))
     if len(one) != len(other):

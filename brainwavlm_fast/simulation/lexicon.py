@@ -26,9 +26,12 @@ class Lexicon:
 
     Attributes
     ----------
-    words : (n_words, 2) syllables of each word, as indices into ``SYLLABLES``.
-    topics : (n_words,) topic of each word.
-    embeddings : (n_words, 12) meaning of each word, unit variance in each dimension.
+    words : NDArray[np.int64]
+        (n_words, 2) syllables of each word, as indices into ``SYLLABLES``.
+    topics : NDArray[np.int64]
+        (n_words,) topic of each word.
+    embeddings : NDArray[np.float64]
+        (n_words, 12) meaning of each word, unit variance in each dimension.
     """
 
     words: NDArray[np.int64]

@@ -36,13 +36,20 @@ class Settings:
 
     Attributes
     ----------
-    seed : everything is drawn from it, each part from a stream of its own.
-    subjects : which of UTS01 to UTS03.
-    null : plant no teacher: meaning, and what auditory cortex follows, is what the pre-trained student hears already.
-    n_training, training_trs, validation_trs, test_trs : stories and their lengths in TRs of 2 s.
-    n_voxels, n_ac : voxels of each subject, and those of auditory cortex among them.
-    lesson_minutes : speech for the student's pre-training and the teacher's lessons, apart from the stories.
-    student_steps, teacher_steps : optimiser steps.
+    seed : int, default 0
+        Everything is drawn from it, each part from a stream of its own.
+    subjects : tuple[str, ...], default SUBJECTS
+        Which of UTS01 to UTS03.
+    null : bool, default False
+        Plant no teacher: meaning, and what auditory cortex follows, is what the pre-trained student hears already.
+    n_training, training_trs, validation_trs, test_trs : int, default 8 and int, default 100 and int, default 150 and int, default 250
+        Stories and their lengths in TRs of 2 s.
+    n_voxels, n_ac : int, default 800 and int, default 200
+        Voxels of each subject, and those of auditory cortex among them.
+    lesson_minutes : float, default 20.0
+        Speech for the student's pre-training and the teacher's lessons, apart from the stories.
+    student_steps, teacher_steps : int, default 400
+        Optimiser steps.
     """
 
     seed: int = 0

@@ -29,11 +29,16 @@ class Sheet:
 
     Attributes
     ----------
-    middle, normal : float64 (n_u * n_v, 3), the mid-thickness points, and the unit vectors from white matter to pia.
-    along : float64 (n_u,), the way from the sheet's start, in voxels.
-    layer : int (n_u,), the layer of voxels that a row runs through; -1 in a bend, -2 in the medial wall.
-    ac : bool (n_u, n_v), auditory cortex.
-    right : the mirror image.
+    middle, normal : NDArray[np.float64]
+        float64 (n_u * n_v, 3), the mid-thickness points, and the unit vectors from white matter to pia.
+    along : NDArray[np.float64]
+        float64 (n_u,), the way from the sheet's start, in voxels.
+    layer : NDArray[np.int64]
+        int (n_u,), the layer of voxels that a row runs through; -1 in a bend, -2 in the medial wall.
+    ac : NDArray[bool]
+        bool (n_u, n_v), auditory cortex.
+    right : bool
+        The mirror image.
     """
 
     middle: NDArray[np.float64]

@@ -44,13 +44,16 @@ def simulate(
 
     Parameters
     ----------
-    folder : must not exist, or be empty; it appears whole or not at all.
-    reuse : another planted brain of the same seed and settings whose student and teachers are taken.
+    folder : Path | str
+        Must not exist, or be empty; it appears whole or not at all.
+    reuse : Path, optional
+        Another planted brain of the same seed and settings whose student and teachers are taken.
 
     Raises
     ------
-    BwlmError : the folder is in use, ``reuse`` is of other settings, or the plant would be empty (the student's
-        attention is uniform, or it predicts the brain already).
+    BwlmError
+        The folder is in use, ``reuse`` is of other settings, or the plant would be empty (the student's attention is
+        uniform, or it predicts the brain already).
     """
     folder, progress = Path(folder), progress or Progress()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
