@@ -1,4 +1,4 @@
-"""A story's sound at 16 kHz, mono: resampled with a proper filter on first use, and cached."""
+"""A story's sound at 16 kHz, mono: resampled on first use, and cached."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def require_sound(dataset: Dataset, story: str) -> Path:
         seconds = _require_samples(path, file.frames, file.frames) / file.samplerate
     last = response_times(dataset.n_trs(story))[-1]
     if seconds < last - TR / 2:
-        raise DataError(f"{path} lasts {seconds:.1f} s, but its last response is centred at {last:.0f} s.")
+        raise DataError(f"{path} lasts {seconds:.1f} s, but its last response is centered at {last:.0f} s.")
     return path
 
 
@@ -115,7 +115,7 @@ def _read(path: Path) -> NDArray[np.float32]:
 
 
 def _riff_frames(path: Path) -> int:
-    """Frames that a plain WAV's own header promises (libsndfile trims this to the file's end), 0 if it is not one."""
+    """Frames that a plain WAV's header promises (libsndfile trims this to the file's end), 0 if it is not one."""
     with path.open("rb") as file:
         head = file.read(12)
         if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":

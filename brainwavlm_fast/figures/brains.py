@@ -28,9 +28,11 @@ class VoxelMap(NamedTuple):
     Attributes
     ----------
     name, title, unit : str
-        For file names, and for people.
-    scores, minus : NDArray[np.float64] and NDArray[np.float64], optional
-        (n_voxels,) correlations, and those to be taken away; None: nothing is.
+        For file names, headings and color bars.
+    scores : NDArray[np.float64]
+        (n_voxels,) correlations.
+    minus : NDArray[np.float64], optional
+        (n_voxels,) correlations to be subtracted; None: nothing is.
     """
 
     name: str
@@ -45,8 +47,8 @@ class VoxelMap(NamedTuple):
         return self.scores if self.minus is None else self.scores - self.minus
 
     @property
-    def centred(self) -> bool:
-        """Whether it is a difference, whose colours are white at 0."""
+    def centered(self) -> bool:
+        """Whether it is a difference, whose colors are white at 0."""
         return self.minus is not None
 
 
@@ -74,7 +76,7 @@ class Brains:
         Raises
         ------
         NothingToDraw
-            The data set, or what a view is made of, is not there.
+            The data set, or what a view is made of, is missing.
         """
         try:
             dataset = self._dataset(run)
@@ -111,19 +113,19 @@ def run_maps(run: SavedRun) -> list[VoxelMap]:
 
 
 def pair_map(first: SavedRun, second: SavedRun) -> VoxelMap:
-    """How much better the second run's model predicts each voxel than the first's (figures 2A and 2C)."""
+    """How much better the second run's model predicts each voxel than the first's (figures 2A and 2C of the paper)."""
     before, after = tuned_pair(first, second)
     title = f"{first.subject}: {second.model} minus {first.model}"
     return VoxelMap(f"minus-{first.label}", title, "Difference in Pearson r", after, before)
 
 
 def draw_voxel_map(brains: Brains, run: SavedRun, shown_map: VoxelMap, *, kind: Kind, threshold: float) -> Drawing:
-    """Draw a map of a run's subject; voxels whose pre-trained correlation does not exceed ``threshold`` stay grey.
+    """Draw a map of a run's subject; voxels whose pre-trained correlation does not exceed ``threshold`` stay gray.
 
     Raises
     ------
     NothingToDraw
-        There is no view of the subject, or it is of other voxels.
+        No view of the subject can be made, or it has other voxels.
     """
     brain = brains.of(run, kind)
     pretrained = run.voxels("encoding/pretrained")["encoding/pretrained"]
@@ -134,7 +136,7 @@ def draw_voxel_map(brains: Brains, run: SavedRun, shown_map: VoxelMap, *, kind: 
             shown_map.values,
             title=shown_map.title,
             unit=shown_map.unit,
-            centred=shown_map.centred,
+            centered=shown_map.centered,
             shown=above,
             condition=f"pre-trained r above {threshold:g}",
             overlay=brain.overlay,

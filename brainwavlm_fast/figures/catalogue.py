@@ -27,7 +27,7 @@ FIGURES = {
     "improvement": "change over pre-trained by voxel set and model",
     "epochs": "change of validation performance over epochs",
     "transfer": "change for other subjects, as a matrix",
-    "probes": "change of what each layer holds",
+    "probes": "change of how well each layer predicts sound and words",
     "scatter": "two models, voxel by voxel",
     "ceiling": "noise ceilings, and what is reached of them",
     "flatmap": "values and changes on the flat map",
@@ -48,17 +48,17 @@ class Planned:
 def plan(saved: Saved, brains: Brains, kinds: Sequence[str], *, threshold: float = THRESHOLD) -> Iterator[Planned]:
     """The figures of some kinds, in their order; drawing one may end in :class:`NothingToDraw`."""
     everything = digest([folder for run in saved.runs for folder in run.folders])
-    whole: dict[str, Callable[[Saved], Drawing]] = {
+    overviews: dict[str, Callable[[Saved], Drawing]] = {
         "performance": draw_performance,
         "improvement": draw_improvement,
         "epochs": draw_epoch_changes,
     }
     for kind in kinds:
-        if kind in whole:
-            yield Planned(kind, kind, everything, partial(whole[kind], saved))
+        if kind in overviews:
+            yield Planned(kind, kind, everything, partial(overviews[kind], saved))
         elif kind == "probes":
             inputs = digest(folder for folder, _ in saved.probes)
-            yield Planned(kind, kind, inputs, partial(draw_probe_improvement, [found for _, found in saved.probes]))
+            yield Planned(kind, kind, inputs, partial(draw_probe_improvement, [summary for _, summary in saved.probes]))
         elif kind == "transfer":
             for folder, summary in saved.transfers:
                 name = "transfer" if len(saved.transfers) == 1 else f"transfer-{folder.resolve().name}"
@@ -90,13 +90,13 @@ def make_figures(
         Run folders, and folders that ``bwlm transfer`` or ``bwlm probe`` made.
     out : Path | str, optional
         Folder of the figures and of ``summary.json``; by default ``RUN/figures`` for one run, ``figures`` otherwise. A
-        figure of the same results and options is kept, one of others is never overwritten.
+        figure of the same results and options is left as it is, one of others is never overwritten.
     kinds : Sequence[str], default ()
         Some of :data:`FIGURES`; all but ``inflated`` by default.
     data : Path | str, optional
-        The data set, for maps, if it is no longer where the runs' configurations say.
+        The data set, for maps, if it has moved since the runs were configured.
     threshold : float, default THRESHOLD
-        Maps colour voxels whose pre-trained correlation exceeds it.
+        Maps color voxels whose pre-trained correlation exceeds it.
 
     Returns
     -------
@@ -122,16 +122,10 @@ def make_figures(
     figures, skipped = dict(known), _nothing_planned(saved, chosen, planned)
     with progress.task("figures", len(planned)) as advance:
         for figure in planned:
-            if not _is_there(folder, figure, known):
-                try:
-                    drawing = figure.draw()
-                except NothingToDraw as reason:
-                    skipped[figure.kind] = str(reason)
-                else:
-                    about = {"caption": drawing.caption, "alt": drawing.alt, "digest": figure.digest}
-                    figures[figure.name] = {"kind": figure.kind, "files": _files(figure), **about}
-                    write_json(folder / SUMMARY, {"figures": figures})  # first: what is stopped here can be redone
-                    save(drawing.figure, folder / figure.name)
+            try:
+                _draw(figure, folder, figures)
+            except NothingToDraw as reason:
+                skipped[figure.kind] = str(reason)
             advance(note=figure.name)
     summary = {
         "runs": {run.label: str(run.folder) for run in saved.runs},
@@ -149,6 +143,17 @@ def default_folder(saved: Saved) -> Path:
     """Where results of several folders go: the run, if there is one alone; else the working directory."""
     folders = {run.folder for run in saved.runs}
     return folders.pop() if len(folders) == 1 else Path()
+
+
+def _draw(figure: Planned, folder: Path, figures: dict[str, Any]) -> None:
+    """Draw a figure and add it to ``figures``, unless it is in the folder already."""
+    if _is_current(folder, figure, figures):
+        return
+    drawing = figure.draw()
+    about = {"caption": drawing.caption, "alt": drawing.alt, "digest": figure.digest}
+    figures[figure.name] = {"kind": figure.kind, "files": _files(figure), **about}
+    write_json(folder / SUMMARY, {"figures": figures})  # first: a figure that is interrupted here is drawn again
+    save(drawing.figure, folder / figure.name)
 
 
 def _scatters(saved: Saved) -> Iterator[Planned]:
@@ -195,17 +200,17 @@ def _known(folder: Path) -> dict[str, Any]:
     path = folder / SUMMARY
     if not path.is_file():
         return {}
-    there = read_json(path)
-    if not isinstance(there, dict) or not isinstance(there.get("figures"), dict):
+    summary = read_json(path)
+    if not isinstance(summary, dict) or not isinstance(summary.get("figures"), dict):
         raise BwlmError(f"{path} is of other results; nothing was written. Give another --out.")
-    return dict(there["figures"])
+    return dict(summary["figures"])
 
 
 def _files(figure: Planned) -> list[str]:
     return [f"{figure.name}.{kind}" for kind in FORMATS]
 
 
-def _is_there(folder: Path, figure: Planned, known: dict[str, Any]) -> bool:
+def _is_current(folder: Path, figure: Planned, known: dict[str, Any]) -> bool:
     recorded = known.get(figure.name, {})
     same = recorded.get("digest") == figure.digest
     return same and all((folder / name).is_file() for name in recorded.get("files", ()))

@@ -14,7 +14,7 @@ _CELL = 0.62  # inches
 
 @on_paper
 def draw_transfer(summary: Mapping[str, Any]) -> Drawing:
-    """Change in percent over pre-trained: a row a run, a column a subject, a matrix a voxel set.
+    """Change in percent over pre-trained: one row per run, one column per subject, one matrix per voxel set.
 
     Parameters
     ----------

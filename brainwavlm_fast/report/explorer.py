@@ -14,7 +14,7 @@ from .sections import Table
 
 
 class SubjectMap(NamedTuple):
-    """One subject's interactive map: ``data`` for the page's script, ``label`` for who cannot see it."""
+    """One subject's interactive map: ``data`` for the page's script, ``label`` is its alt text."""
 
     subject: str
     titles: list[str]

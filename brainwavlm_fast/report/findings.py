@@ -1,4 +1,4 @@
-"""What a reader of the numbers should know before believing them, as far as the results record it."""
+"""Warnings and notes for the reader of the numbers, as far as the results record them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Finding(NamedTuple):
 
 def findings(saved: Saved) -> list[Finding]:
     """Everything worth saying, warnings first."""
-    found = [finding for run in saved.runs for finding in _of_run(run)]
-    found += [finding for _, summary in saved.probes for finding in _of_probes(summary)]
-    found += list(_of_all(saved))
-    return sorted(found, key=lambda finding: finding.level != "warning")
+    everything = [finding for run in saved.runs for finding in _of_run(run)]
+    everything += [finding for _, summary in saved.probes for finding in _of_probes(summary)]
+    everything += _of_all(saved)
+    return sorted(everything, key=lambda finding: finding.level != "warning")
 
 
 def merged_findings(saved: Saved, notes: Iterable[Finding]) -> list[Finding]:
@@ -139,7 +139,7 @@ def _of_all(saved: Saved) -> Iterator[Finding]:
     results = [run.evaluation for run in saved.evaluated] + [
         s for _, s in (*saved.transfers, *saved.probes) if "data" in s
     ]
-    data = sorted({str(found["data"]["version"]) for found in results if found})
+    data = sorted({str(result["data"]["version"]) for result in results if result})
     if len(data) > 1:
         yield Finding("warning", where, f"Results are of different versions of the data: {', '.join(data)}.")
     if "unknown" in data:
@@ -147,8 +147,8 @@ def _of_all(saved: Saved) -> Iterator[Finding]:
             "note", where, "The data set's version is not known: dataset_description.json is missing or says nothing."
         )
     packages: dict[str, set[str]] = {}
-    for found in results:
-        for name, version in found.get("provenance", {}).get("versions", {}).items() if found else ():
+    for result in results:
+        for name, version in result.get("provenance", {}).get("versions", {}).items() if result else ():
             packages.setdefault(name, set()).add(version)
     mixed = [f"{name} ({', '.join(sorted(versions))})" for name, versions in packages.items() if len(versions) > 1]
     if mixed:

@@ -52,9 +52,9 @@ def write_report(
         Run folders, and folders that ``bwlm transfer`` or ``bwlm probe`` made.
     out : Path | str, optional
         The page; by default ``RUN/report.html`` for one run, ``report.html`` otherwise. A page of the same results is
-        kept, any other file never overwritten.
+        left as it is, any other file never overwritten.
     data : Path | str, optional
-        The data set, for maps, if it is no longer where the runs' configurations say.
+        The data set, for maps, if it has moved since the runs were configured.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def _contents(saved: Saved, brains: Brains, advance: Advance) -> dict[str, Any]:
     together, folded = drawn_figures(saved, brains)
     advance(note="figures")
     return {
-        "title": _whose(saved),
+        "title": _title(saved),
         "version": metadata.version("brainwavlm-fast"),
         "style": Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         "script": Markup((_HERE / "page.js").read_text(encoding="utf-8")),
@@ -124,8 +124,8 @@ def _contents(saved: Saved, brains: Brains, advance: Advance) -> dict[str, Any]:
     }
 
 
-def _whose(saved: Saved) -> str:
-    """What the page is about, in a few words."""
+def _title(saved: Saved) -> str:
+    """The runs that the page is about, in a few words."""
     labels = [run.label for run in saved.runs]
     if len(labels) > 3:
         return f"{len(labels)} runs of {', '.join(dict.fromkeys(run.subject for run in saved.runs))}"
@@ -133,9 +133,9 @@ def _whose(saved: Saved) -> str:
 
 
 def _mark_of(path: Path) -> str | None:
-    """Which results a page is about; None if it is no report."""
+    """The digest of the results that a page is about; None if it is no report."""
     if not path.is_file():
         return None
     with path.open("rb") as file:
-        found = _MARK.search(file.read(_HEAD).decode("utf-8", "replace"))
-    return found[1] if found else None
+        match = _MARK.search(file.read(_HEAD).decode("utf-8", "replace"))
+    return match[1] if match else None

@@ -1,4 +1,4 @@
-"""An evaluation's voxelwise numbers as maps that other programs open: NIfTI volumes, or gifti on a surface."""
+"""An evaluation's voxelwise numbers as maps for other programs: NIfTI volumes, or gifti on a surface."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def export_maps(
     run : Path | str
         The run folder.
     what : Sequence[str], default DEFAULT
-        ``gain`` (tuned minus pre-trained), or names of datasets of a number a voxel in ``voxels.hf5``.
+        ``gain`` (tuned minus pre-trained), or names of datasets with one number per voxel in ``voxels.hf5``.
     form : Form, default 'nifti'
-        ``nifti``: one volume a map, in the space of the subject's reference image; ``gifti``: one ``.func.gii`` a map
-        and hemisphere, and the surface to show it on.
+        ``nifti``: one volume per map, in the space of the subject's reference image; ``gifti``: one ``.func.gii`` per
+        map and hemisphere, and the surface to show it on.
     surface : Kind, default 'inflated'
         Which surface, for gifti.
     evaluation : str, default 'evaluation'
@@ -51,12 +51,12 @@ def export_maps(
     out : Path | str, optional
         Folder of the maps; by default ``maps`` beside the results. Files there are never overwritten.
     data : Path | str, optional
-        The data set, if it is no longer where the run's configuration says.
+        The data set, if it has moved since the run was configured.
 
     Raises
     ------
     BwlmError
-        The run was not evaluated, a name is unknown, the anatomy is not here, or a file is there already.
+        The run was not evaluated, a name is unknown, the anatomy is missing, or a file exists already.
     """
     run = Path(run)
     if form not in get_args(Form):
@@ -65,7 +65,7 @@ def export_maps(
     dataset = find_dataset(data if data is not None else config.data)
     source, summary = run / evaluation / "voxels.hf5", run / evaluation / SUMMARY
     if not source.is_file():
-        raise CheckpointError(f"{source} is not there; run `bwlm evaluate {run}` first.")
+        raise CheckpointError(f"{source} is missing; run `bwlm evaluate {run}` first.")
     evaluated = read_json(summary).get("subject") if summary.is_file() else None  # one of several, perhaps
     subject = dataset.subject(evaluated or config.train.subject)
     values = {name: read_voxels(source, name) for name in what}
@@ -95,7 +95,7 @@ def read_voxels(source: Path, name: str) -> NDArray[Any]:
     Raises
     ------
     ConfigError
-        There is no such map; says which there are.
+        The name is unknown; says which are known.
     """
     with open_hdf5(source) as file:
         n_voxels = file["encoding/pretrained"].shape[0]
@@ -126,8 +126,8 @@ def _write_on_surface(
         drawn_on, columns = load_surface(dataset, subject, surface, side), vertex_voxels(dataset, subject, side)
         if not shape.exists():
             write_surface(shape, drawn_on, side, surface)
-        for name, own in values.items():
-            write_vertices(paths[name][k], vertex_values(own, columns), side, name=name)
+        for name, voxel_values in values.items():
+            write_vertices(paths[name][k], vertex_values(voxel_values, columns), side, name=name)
 
 
 def _describe(path: Path, run: Path, subject: str, name: str, dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""How large a planted brain is, and which random stream each part of it draws from."""
+"""The size of a simulated ("planted") brain, and the random stream that each part of it draws from."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ MONO = ("avatar", "naked")  # a few of the real stories are mono, too
 
 @dataclass(frozen=True)
 class Settings:
-    """A planted brain's size and seed; the same settings make the same data set.
+    """A simulated brain's size and seed; the same settings make the same data set.
 
     Attributes
     ----------
     seed : int, default 0
-        Everything is drawn from it, each part from a stream of its own.
+        Everything is drawn from it, each part from a separate stream.
     subjects : tuple[str, ...], default SUBJECTS
         Which of UTS01 to UTS03.
     null : bool, default False
         Plant no teacher: meaning, and what auditory cortex follows, is what the pre-trained student hears already.
-    n_training, training_trs, validation_trs, test_trs : int, default 8 and int, default 100 and int, default 150 and int, default 250
-        Stories and their lengths in TRs of 2 s.
-    n_voxels, n_ac : int, default 800 and int, default 200
+    n_training, training_trs, validation_trs, test_trs : int
+        Training stories, and the lengths of stories in TRs of 2 s.
+    n_voxels, n_ac : int
         Voxels of each subject, and those of auditory cortex among them.
     lesson_minutes : float, default 20.0
         Speech for the student's pre-training and the teacher's lessons, apart from the stories.
     student_steps, teacher_steps : int, default 400
-        Optimiser steps.
+        Optimizer steps.
     """
 
     seed: int = 0

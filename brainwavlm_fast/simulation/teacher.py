@@ -54,7 +54,7 @@ def fit_teacher(
     lessons : Sequence[tuple[Story, NDArray]]
         For each lesson its story and the meaning of each of its windows, (n_windows, 12).
     steps : int
-        Optimiser steps of 64 windows each.
+        Optimizer steps of 64 windows each.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)

@@ -100,7 +100,7 @@ def spoil(dataset, kind):
         ("width", "avatar.hf5 has 41 voxels, the others 40"),
         ("truncated", "is not a whole HDF5 file"),
         ("all nan", "every voxel holds NaN"),
-        ("short audio", "avatar.wav lasts 50.0 s, but its last response is centred at 55 s"),
+        ("short audio", "avatar.wav lasts 50.0 s, but its last response is centered at 55 s"),
         ("no samples", "avatar.wav holds no samples"),
         ("audio noise", "avatar.wav cannot be read as audio"),
         ("truncated audio", "avatar.wav is truncated"),

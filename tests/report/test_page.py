@@ -71,15 +71,15 @@ def test_its_structure_is_accessible(page):
     scrolling = [attributes for _, attributes, _ in outline.elements if "scroll" in attributes.get("class", "").split()]
     assert len(scrolling) > len(tables)  # all of them, and wide figures
     assert all(attributes["tabindex"] == "0" and attributes["aria-label"] for attributes in scrolling)
-    labelled = [
+    labeled = [
         attributes.get("aria-label") for _, attributes, _ in outline.all("input") if attributes["type"] == "number"
     ]
-    assert labelled == ["Threshold"]
+    assert labeled == ["Threshold"]
 
 
-def test_its_colours_are_told_apart(page):
-    def luminance(colour):
-        parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+def test_its_colors_are_told_apart(page):
+    def luminance(color):
+        parts = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -90,7 +90,7 @@ def test_its_colours_are_told_apart(page):
     inks = {"#1b1e21", "#4a5056", "#0b57d0"}
     papers = {"#ffffff", "#f4f5f6", "#fff7ed"}
     style = page[page.index("<style>") : page.index("</style>")]
-    assert set(re.findall(r"[^-]color: (#\w+)", style)) | {"#0b57d0"} == inks  # no other colour of text
+    assert set(re.findall(r"[^-]color: (#\w+)", style)) | {"#0b57d0"} == inks  # no other color of text
     assert set(re.findall(r"background: (#\w{6})", style)) <= papers
     assert min(contrast(ink, paper) for ink in inks for paper in papers) > 4.5
 
