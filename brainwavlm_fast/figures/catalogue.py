@@ -89,8 +89,7 @@ def make_figures(
     paths : Sequence[Path | str]
         Run folders, and folders that ``bwlm transfer`` or ``bwlm probe`` made.
     out : Path | str, optional
-        Folder of the figures and of ``summary.json``; by default ``RUN/figures`` for one run, ``figures`` otherwise. A
-        figure of the same results and options is left as it is, one of others is never overwritten.
+        Folder of figures and ``summary.json``, by default ``RUN/figures`` or ``figures``; nothing else is overwritten.
     kinds : Sequence[str], default ()
         Some of :data:`FIGURES`; all but ``inflated`` by default.
     data : Path | str, optional
@@ -109,18 +108,14 @@ def make_figures(
     BwlmError
         A folder holds no results, a figure is unknown, or the folder holds figures of other results.
     """
-    progress = progress or Progress()
-    for kind in kinds:
-        if kind not in FIGURES:
-            raise ConfigError(f"unknown figure '{kind}': {suggest(kind, FIGURES)}")
-    chosen = list(dict.fromkeys(kinds)) or [kind for kind in FIGURES if kind != "inflated"]
+    chosen = _known_kinds(kinds) or [kind for kind in FIGURES if kind != "inflated"]
     saved = open_saved(paths, evaluation=evaluation)
     folder = Path(out) if out is not None else default_folder(saved) / "figures"
-    known = _known(folder)
+    figures = _recorded(folder)
     planned = list(plan(saved, Brains(data, WIDTH), chosen, threshold=threshold))
-    _refuse_to_overwrite(folder, planned, known)
-    figures, skipped = dict(known), _nothing_planned(saved, chosen, planned)
-    with progress.task("figures", len(planned)) as advance:
+    _refuse_to_overwrite(folder, planned, figures)
+    skipped = _nothing_planned(saved, chosen, planned)
+    with (progress or Progress()).task("figures", len(planned)) as advance:
         for figure in planned:
             try:
                 _draw(figure, folder, figures)
@@ -143,6 +138,14 @@ def default_folder(saved: Saved) -> Path:
     """Where results of several folders go: the run, if there is one alone; else the working directory."""
     folders = {run.folder for run in saved.runs}
     return folders.pop() if len(folders) == 1 else Path()
+
+
+def _known_kinds(kinds: Sequence[str]) -> list[str]:
+    """The kinds, each once."""
+    for kind in kinds:
+        if kind not in FIGURES:
+            raise ConfigError(f"unknown figure '{kind}': {suggest(kind, FIGURES)}")
+    return list(dict.fromkeys(kinds))
 
 
 def _draw(figure: Planned, folder: Path, figures: dict[str, Any]) -> None:
@@ -195,7 +198,7 @@ def _nothing_planned(saved: Saved, kinds: Sequence[str], planned: Sequence[Plann
     return reasons
 
 
-def _known(folder: Path) -> dict[str, Any]:
+def _recorded(folder: Path) -> dict[str, Any]:
     """The figures that a folder holds already."""
     path = folder / SUMMARY
     if not path.is_file():

@@ -42,8 +42,7 @@ def export_maps(
     what : Sequence[str], default DEFAULT
         ``gain`` (tuned minus pre-trained), or names of datasets with one number per voxel in ``voxels.hf5``.
     form : Form, default 'nifti'
-        ``nifti``: one volume per map, in the space of the subject's reference image; ``gifti``: one ``.func.gii`` per
-        map and hemisphere, and the surface to show it on.
+        ``nifti``: volumes in the space of the subject's reference image; ``gifti``: a file per hemisphere and a surface.
     surface : Kind, default 'inflated'
         Which surface, for gifti.
     evaluation : str, default 'evaluation'
@@ -63,21 +62,18 @@ def export_maps(
         raise ConfigError(f"--as is '{form}': {suggest(form, get_args(Form))}")
     config = read_run_config(run)
     dataset = find_dataset(data if data is not None else config.data)
-    source, summary = run / evaluation / "voxels.hf5", run / evaluation / SUMMARY
+    source = run / evaluation / "voxels.hf5"
     if not source.is_file():
         raise CheckpointError(f"{source} is missing; run `bwlm evaluate {run}` first.")
-    evaluated = read_json(summary).get("subject") if summary.is_file() else None  # one of several, perhaps
-    subject = dataset.subject(evaluated or config.train.subject)
+    subject = dataset.subject(_evaluated_subject(run / evaluation) or config.train.subject)
     values = {name: read_voxels(source, name) for name in what}
     folder = Path(out) if out is not None else run / evaluation / "maps"
     stems = {name: f"{subject}-{name.replace('/', '-')}" for name in what}
-    if form == "nifti":
-        paths = {name: [folder / f"{stem}.nii.gz"] for name, stem in stems.items()}
-    else:
-        paths = {name: [folder / f"{stem}.{side}.func.gii" for side in SIDES] for name, stem in stems.items()}
-    for path in [path for several in paths.values() for path in several]:
-        if path.exists():
-            raise BwlmError(f"{path} exists; nothing was written. Choose another --out.")
+    endings = [".nii.gz"] if form == "nifti" else [f".{side}.func.gii" for side in SIDES]
+    paths = {name: [folder / f"{stem}{ending}" for ending in endings] for name, stem in stems.items()}
+    written = [path for several in paths.values() for path in several]
+    if existing := [path for path in written if path.exists()]:
+        raise BwlmError(f"{existing[0]} exists; nothing was written. Choose another --out.")
     space = voxel_space(dataset, subject)
     if form == "nifti":
         for name, (path,) in paths.items():
@@ -86,7 +82,7 @@ def export_maps(
         _write_on_surface(dataset, subject, surface, values, paths, folder)
     for name, stem in stems.items():
         _describe(folder / f"{stem}.json", run, subject, name, dataset)
-    return [path for several in paths.values() for path in several]
+    return written
 
 
 def read_voxels(source: Path, name: str) -> NDArray[Any]:
@@ -111,6 +107,12 @@ def read_voxels(source: Path, name: str) -> NDArray[Any]:
         if name not in known:
             raise ConfigError(f"{source} has no map '{name}': {suggest(name, known)}")
         return np.asarray(file[name][:])
+
+
+def _evaluated_subject(folder: Path) -> str | None:
+    """The subject that was evaluated, one of the run's; None if the summary is missing."""
+    path = folder / SUMMARY
+    return read_json(path).get("subject") if path.is_file() else None
 
 
 def _write_on_surface(
