@@ -82,7 +82,7 @@ class _Names:
 
     @property
     def atlas(self) -> Atlas:
-        """Read when a name first needs it; its width is held against the responses' every time."""
+        """Read when a name first needs it, and compared with the responses' width."""
         if self._atlas is None:
             self._atlas = read_atlas(self.dataset, self.subject)
             self._require_width(self._atlas.n_voxels)

@@ -90,7 +90,7 @@ class Brains:
         return Brain(dataset, view, overlay, tuple(text for text in (note, missing) if text))
 
     def fingerprint(self, run: SavedRun, kind: Kind = "flat") -> str:
-        """What a run's view depends on; empty where the data set is not here."""
+        """What a run's view depends on; empty if the data set is missing."""
         try:
             return view_key(self._dataset(run), run.subject, kind, self._width)
         except DataError:

@@ -229,5 +229,5 @@ def _refuse_to_overwrite(folder: Path, planned: Sequence[Planned], known: dict[s
     if others:
         raise BwlmError(
             f"{folder} holds figures of other results or options ({', '.join(others)}); nothing was overwritten. "
-            f"Give these a name of their own, such as --out {folder.name}-2."
+            f"Choose another folder, such as --out {folder.name}-2."
         )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_AT_ONCE = 1_000_000  # pixels tried together: some 60 MiB
+PIXELS_AT_ONCE = 1_000_000  # pixels tried together: some 60 MiB
 
 
 def nearest_vertices(
@@ -43,7 +43,7 @@ def nearest_vertices(
     first = 0
     while first < len(polys):
         done = ends[first - 1] if first else 0
-        last = max(first + 1, int(np.searchsorted(ends, done + _AT_ONCE, side="right")))
+        last = max(first + 1, int(np.searchsorted(ends, done + PIXELS_AT_ONCE, side="right")))
         part = slice(first, last)
         boxes = _Boxes(corners[part], polys[part], low[part], spans[part], counts[part])
         _draw(boxes, width, depth, seen, nearest)

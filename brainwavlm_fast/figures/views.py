@@ -1,7 +1,7 @@
 """A subject's brain as a picture: which vertex, and so which voxel, each pixel shows.
 
-Made once for a subject and width, and kept in a cache: to draw values then is one look-up. A flat map shows both
-hemispheres cut open; where a subject has no flat surfaces, inflated ones are seen from both sides.
+Made once per subject and width, and cached: drawing values is then one lookup. A flat map shows both hemispheres cut
+open; for a subject without flat surfaces, inflated ones are seen from both sides.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from ..results.saved import Saved, SavedRun
 
 _DEPARTURES = (
     "It was trained with the preset authors-release: positive Lanczos lobes only, TR times on the scanner's clock, and "
-    "blocks without their context, as in the published scripts; these are known mistakes, kept to be measured."
+    "blocks without their context, as in the published scripts; these are known mistakes, reproduced so "
+    "that they can be measured."
 )
 
 

@@ -59,7 +59,7 @@ def write_report(
     Returns
     -------
     dict[str, Any]
-        ``file``, ``bytes``, and ``written``: False if the page was there already.
+        ``file``, ``bytes``, and ``written``: False if the page existed already.
 
     Raises
     ------
@@ -77,8 +77,8 @@ def write_report(
         if _mark_of(path) != mark:
             other = path.with_name(f"{path.stem}-2{path.suffix}")
             raise BwlmError(
-                f"{path} is there already and is not the report of these results; it was not overwritten. Give this "
-                f"one a name of its own, such as --out {other}."
+                f"{path} exists and is not the report of these results; it was not overwritten. Choose another "
+                f"name, such as --out {other}."
             )
         progress.say(f"{path} is the report of these results already; nothing to do.")
         return {"file": str(path), "bytes": path.stat().st_size, "written": False}

@@ -42,7 +42,7 @@ def export_maps(
     what : Sequence[str], default DEFAULT
         ``gain`` (tuned minus pre-trained), or names of datasets with one number per voxel in ``voxels.hf5``.
     form : Form, default 'nifti'
-        ``nifti``: volumes in the space of the subject's reference image; ``gifti``: a file per hemisphere and a surface.
+        ``nifti``: volumes in the reference image's space; ``gifti``: one file per hemisphere, and a surface.
     surface : Kind, default 'inflated'
         Which surface, for gifti.
     evaluation : str, default 'evaluation'

@@ -37,7 +37,7 @@ def finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     differs = [name for name in settings if not isinstance(recorded, dict) or recorded.get(name) != settings[name]]
     raise BwlmError(
         f"{folder} holds results of other settings ({', '.join(differs)}); it was not overwritten. "
-        f"Give this one a name of its own, such as --out {folder.name}-2."
+        f"Choose another name, such as --out {folder.name}-2."
     )
 
 

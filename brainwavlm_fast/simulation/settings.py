@@ -68,10 +68,10 @@ class Settings:
     def __post_init__(self) -> None:
         for name in self.subjects:
             if name not in SUBJECTS:
-                raise ConfigError(f"unknown planted subject '{name}': {suggest(name, SUBJECTS)}")
+                raise ConfigError(f"unknown simulated subject '{name}': {suggest(name, SUBJECTS)}")
         if not self.subjects or not 1 <= self.n_training <= len(TRAINING) or self.seed < 0:
             raise ConfigError(
-                f"a planted brain needs a subject, 1 to {len(TRAINING)} training stories and a seed >= 0."
+                f"a simulated brain needs a subject, 1 to {len(TRAINING)} training stories and a seed >= 0."
             )
         if self.lesson_minutes < 5:
             raise ConfigError(f"lesson_minutes is {self.lesson_minutes}; student and teacher need at least 5.")

@@ -214,7 +214,7 @@ def _check_reuse(reuse: Path, settings: Settings) -> Path:
     try:
         theirs = read_json(reuse / "truth" / "settings.json")
     except BwlmError as error:
-        raise BwlmError(f"--reuse {reuse}: not a planted brain ({error})") from None
+        raise BwlmError(f"--reuse {reuse}: not a simulated brain ({error})") from None
     ours = _describe(settings)
     for name in ("version", "seed", "null", "lesson_minutes", "student_steps", "teacher_steps"):
         if theirs.get(name) != ours[name]:

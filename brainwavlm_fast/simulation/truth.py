@@ -89,7 +89,7 @@ def check_plant(student: Encoder, story: Story, truth: Truth) -> None:
     student_r, teacher_r = (float(truth[f"validation_{name}"][outside].mean()) for name in ("student", "teacher"))
     if student_r > MAX_PRETRAINED * teacher_r:
         raise BwlmError(
-            f"the student predicts the planted voxels already ({student_r:.3f}; the teacher {teacher_r:.3f}, on "
+            f"the student already predicts the simulated voxels ({student_r:.3f}; the teacher {teacher_r:.3f}, on "
             f"{VALIDATION}): little could be gained. Use another seed, or more teacher steps."
         )
 

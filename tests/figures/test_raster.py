@@ -28,7 +28,7 @@ def brute(points, polys, depth):
 
 @pytest.mark.parametrize("at_once", [1, 50, 1_000_000])
 def test_every_pixel_shows_the_nearest_vertex_of_the_nearest_triangle(monkeypatch, at_once):
-    monkeypatch.setattr(raster, "_AT_ONCE", at_once)
+    monkeypatch.setattr(raster, "PIXELS_AT_ONCE", at_once)
     rng = np.random.default_rng(0)
     points = rng.uniform([-5, -5], [65, 45], (30, 2))
     polys = np.concatenate([rng.integers(0, 30, (25, 3)), [[1, 1, 2], [3, 3, 3]]])  # two without area
