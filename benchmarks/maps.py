@@ -120,7 +120,7 @@ def draw(folder: Path) -> dict[str, Any]:
     wrong = wrong_pixels(view, {side: load_surface(dataset, SUBJECT, "flat", side) for side in SIDES})
     assert wrong == 0, f"{wrong} pixels show a vertex of another triangle"
     found["pixels"] = {kind: list(open_view(dataset, SUBJECT, kind).vertices.shape) for kind in made}
-    found["vertices_a_hemisphere"] = view.n_left
+    found["vertices_per_hemisphere"] = view.n_left
     found["voxels_shown_flat"] = view.n_voxels_shown
     found["seconds"] = {
         f"{kind}, {what}": seconds

@@ -1,4 +1,4 @@
-"""The map to hover: unpacked as the page's script does, it is the view, the values and the names that went in."""
+"""The interactive map: unpacked as the page's script does, it is the view, the values and the names that went in."""
 
 from __future__ import annotations
 
