@@ -69,9 +69,9 @@ def make_tree(root: Path) -> None:
     points = np.concatenate(middles)
     low = points.min(axis=0) - 12
     shape = np.ceil((points.max(axis=0) + 12 - low) / VOXEL_MM).astype(int)
-    centres = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, 3) * VOXEL_MM + low
-    distance, _ = cKDTree(points).query(centres)
-    mask = np.zeros(len(centres), np.uint8)
+    centers = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, 3) * VOXEL_MM + low
+    distance, _ = cKDTree(points).query(centers)
+    mask = np.zeros(len(centers), np.uint8)
     mask[np.argsort(distance, kind="stable")[:N_VOXELS]] = 1
     affine = np.diag([VOXEL_MM, VOXEL_MM, VOXEL_MM, 1.0])
     affine[:3, 3] = low
@@ -90,7 +90,7 @@ def wrong_pixels(view: Any, surfaces: dict[str, Surface], n: int = 400) -> int:
     for k in rng.choice(len(rows), n, replace=False):
         vertex = int(view.vertices[rows[k], columns[k]])
         side = "lh" if vertex < view.n_left else "rh"
-        placed = view.place(side, surfaces[side].points[:, :2])[surfaces[side].polys]
+        placed = view.to_pixels(side, surfaces[side].points[:, :2])[surfaces[side].polys]
         a, b, c = (placed[:, j] - [columns[k] + 0.5, rows[k] + 0.5] for j in range(3))
         turns = np.stack([p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0] for p, q in ((a, b), (b, c), (c, a))])
         holding = ((turns >= -1e-3).all(axis=0)) | ((turns <= 1e-3).all(axis=0))
@@ -99,7 +99,7 @@ def wrong_pixels(view: Any, surfaces: dict[str, Surface], n: int = 400) -> int:
 
 
 def draw(folder: Path) -> dict[str, Any]:
-    """Everything that is measured, in a process of its own whose memory is nobody else's."""
+    """Everything that is measured, in a separate process, so that its memory is measured alone."""
     from brainwavlm_fast.figures.brains import Brains, draw_voxel_map, run_maps
     from brainwavlm_fast.figures.style import save
     from brainwavlm_fast.figures.views import WIDTH, open_view
@@ -120,7 +120,7 @@ def draw(folder: Path) -> dict[str, Any]:
     wrong = wrong_pixels(view, {side: load_surface(dataset, SUBJECT, "flat", side) for side in SIDES})
     assert wrong == 0, f"{wrong} pixels show a vertex of another triangle"
     found["pixels"] = {kind: list(open_view(dataset, SUBJECT, kind).vertices.shape) for kind in made}
-    found["vertices_a_hemisphere"] = view.n_left
+    found["vertices_per_hemisphere"] = view.n_left
     found["voxels_shown_flat"] = view.n_voxels_shown
     found["seconds"] = {
         f"{kind}, {what}": seconds

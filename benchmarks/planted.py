@@ -95,7 +95,7 @@ def gain(last: dict[str, Any], first: dict[str, Any]) -> float:
 
 
 def report(results: list[dict[str, Any]]) -> None:
-    """One row a seed, then mean and standard deviation over seeds."""
+    """One row per seed, then mean and standard deviation over seeds."""
     columns = {
         "pre": lambda r: r["runs"]["nonac"]["encoding"]["nonac"]["pretrained"],
         "tuned": lambda r: r["runs"]["nonac"]["encoding"]["nonac"]["tuned"],
@@ -120,7 +120,7 @@ def report(results: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Run what is asked for, keep every finished seed, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder for data sets and runs (about 1 GB a seed)")
+    parser.add_argument("--work", type=Path, required=True, help="folder for data sets and runs (about 1 GB per seed)")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--out", type=Path, default=RESULTS)

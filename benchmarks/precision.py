@@ -1,4 +1,4 @@
-"""What precision costs where it counts: the gain on a planted brain, with `make demo`'s settings, by mode.
+"""What precision costs where it counts: the gain on a simulated brain, with `make demo`'s settings, by mode.
 
 Each seed's brain is tuned in float32 with the front end kept in float32, with it kept in float16 (the default), and in
 bfloat16 with it kept in float16; then evaluated as ever, which is in float32. A second float32 run with another seed
@@ -56,7 +56,7 @@ def measure(seed: int, work: Path, epochs: int) -> dict[str, Any]:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder for brains and runs, some 0.3 GB a seed")
+    parser.add_argument("--work", type=Path, required=True, help="folder for brains and runs, some 0.3 GB per seed")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--out", type=Path, default=RESULTS)

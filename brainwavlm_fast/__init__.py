@@ -6,11 +6,20 @@ The public names are those of ``__all__``; each is loaded when it is first used,
 from __future__ import annotations
 
 from importlib import import_module, metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .kernels import correlation as correlation
+    from .kernels import correlation_loss as correlation_loss
+    from .kernels import delay_stack as delay_stack
+    from .model import BrainWavLM as BrainWavLM
+    from .ridge import RidgeCV as RidgeCV
+
+    __version__: str
 
 _HOMES = {
     "BrainWavLM": "model",
-    "RidgeCV": "ridge.estimator",
+    "RidgeCV": "ridge",
     "correlation": "kernels",
     "correlation_loss": "kernels",
     "delay_stack": "kernels",

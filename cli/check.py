@@ -24,7 +24,7 @@ def check(
 
     Example: `bwlm check --data ds003020 --subject S02`
     """
-    from brainwavlm_fast.check.dataset import GB, check_dataset
+    from brainwavlm_fast.check import GB, check_dataset
     from brainwavlm_fast.data.tree import find_dataset
 
     report = check_dataset(find_dataset(data), [subject] if subject else [], progress=progress())

@@ -66,6 +66,35 @@ def files(root: Path) -> dict[str, Path]:
     return found
 
 
+def circles(root: Path) -> list[set[str]]:
+    """Files that import each other, directly or by way of others, for types included: each group of them once."""
+    modules = files(root)
+    imported: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        owners = {_file_of(name, modules) for name in imports(path, module)}
+        imported[module] = owners - {module, ""}
+
+    def reachable(start: str) -> set[str]:
+        seen: set[str] = set()
+        todo = [start]
+        while todo:
+            for name in imported[todo.pop()] - seen:
+                seen.add(name)
+                todo.append(name)
+        return seen
+
+    reached = {module: reachable(module) for module in modules}
+    groups = {frozenset(n for n in names if module in reached[n]) for module, names in reached.items()}
+    return sorted((set(group) for group in groups if group), key=sorted)
+
+
+def _file_of(name: str, modules: dict[str, Path]) -> str:
+    """The module that a dotted name lies in; empty if it is none of the package's."""
+    while name and name not in modules:
+        name = name.rpartition(".")[0]
+    return name
+
+
 def violations(root: Path) -> list[str]:
     """Every import that goes the wrong way."""
     wrong = []
@@ -87,6 +116,21 @@ def violations(root: Path) -> list[str]:
 
 def test_every_import_flows_one_way():
     assert violations(ROOT) == []
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    assert circles(ROOT) == []
+
+
+def test_a_circle_is_seen_in_lazy_imports_and_in_those_for_types(tmp_path):
+    folder = tmp_path / PACKAGE / "data"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("from .a import x")
+    (folder / "a.py").write_text("def f():\n    from .b import y")
+    (folder / "b.py").write_text("if TYPE_CHECKING:\n    from ..data.c import z")
+    (folder / "c.py").write_text("from . import a\nimport numpy")
+    (folder / "d.py").write_text("from .a import x")
+    assert circles(tmp_path) == [{f"{PACKAGE}.data.{name}" for name in "abc"}]
 
 
 @pytest.mark.parametrize(

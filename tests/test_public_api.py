@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import doctest
+import inspect
 import subprocess
 import sys
+from importlib import resources
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -23,9 +27,44 @@ def test_the_public_names():
         value = getattr(brainwavlm_fast, name)
         assert isinstance(value, str) or value.__doc__
     assert set(brainwavlm_fast.__all__) <= set(dir(brainwavlm_fast))
-    unknown = "ridge"
-    with pytest.raises(AttributeError, match="no attribute 'ridge'"):
+    unknown = "ridge_regression"
+    with pytest.raises(AttributeError, match="no attribute 'ridge_regression'"):
         getattr(brainwavlm_fast, unknown)
+
+
+CALLABLES = sorted(set(brainwavlm_fast.__all__) - {"__version__"})
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_each_has_a_doctest_that_passes(name):
+    value = getattr(brainwavlm_fast, name)
+    (example,) = doctest.DocTestFinder(recurse=False).find(
+        value, name, globs=vars(sys.modules[value.__module__]).copy()
+    )
+    assert example.examples
+    result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example)
+    assert result.failed == 0
+
+
+def public_functions(name):
+    value = getattr(brainwavlm_fast, name)
+    if inspect.isclass(value):
+        return [f for key, f in vars(value).items() if inspect.isfunction(f) and (key == "__init__" or key[0] != "_")]
+    return [value]
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_each_is_typed(name):
+    for function in public_functions(name):
+        hints = get_type_hints(function)
+        parameters = set(inspect.signature(function).parameters) - {"self", "cls"}
+        assert parameters <= hints.keys(), function
+        assert "return" in hints, function
+        assert hints["return"] is not Any, function
+
+
+def test_type_checkers_see_the_package_as_typed():
+    assert (resources.files("brainwavlm_fast") / "py.typed").is_file()
 
 
 def test_kernels_are_used_without_torch():

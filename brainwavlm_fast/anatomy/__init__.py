@@ -4,26 +4,45 @@ from __future__ import annotations
 
 from .atlas import Atlas, read_atlas
 from .expressions import with_absolute_files
-from .overlays import Region, overlay_regions, region_vertices
-from .surfaces import SIDES, Surface, annotation, load_surface, mid_thickness, vertex_voxels
-from .volume import VoxelSpace, voxel_space
+from .overlays import Region, overlay_regions, overlays_path, region_vertices
+from .surfaces import (
+    ATLASES,
+    SIDES,
+    Kind,
+    Side,
+    Surface,
+    annotation,
+    annotation_path,
+    load_surface,
+    mid_thickness,
+    surface_paths,
+    vertex_voxels,
+)
+from .volume import VoxelSpace, load_mask, voxel_space
 from .voxels import MAIN_SETS, all_sets, available_sets, voxel_set
 
 __all__ = [
+    "ATLASES",
     "MAIN_SETS",
     "SIDES",
     "Atlas",
+    "Kind",
     "Region",
+    "Side",
     "Surface",
     "VoxelSpace",
     "all_sets",
     "annotation",
+    "annotation_path",
     "available_sets",
+    "load_mask",
     "load_surface",
     "mid_thickness",
     "overlay_regions",
+    "overlays_path",
     "read_atlas",
     "region_vertices",
+    "surface_paths",
     "vertex_voxels",
     "voxel_set",
     "voxel_space",

@@ -1,12 +1,12 @@
-"""A subject's voxel sets, made once from surfaces, annotations and drawing, and kept.
+"""A subject's voxel sets, made once from surfaces, annotations and drawing, and cached.
 
-A voxel belongs to the mid-thickness vertex nearest to its centre, in mm, as in pycortex's ``get_roi_masks``: from it
+A voxel belongs to the mid-thickness vertex nearest to its center, in mm, as in pycortex's ``get_roi_masks``: from it
 come hemisphere, parcels and drawn regions. ``mask_thick`` reaches 8 mm from the surface, so that most of its voxels
 hold no vertex at all; ``surface`` is the set of those that do.
 
 Auditory cortex, ``ac``, is Heschl's gyrus, where primary auditory cortex lies, the transverse temporal sulcus behind it
 and the planum temporale: parcels 33, 75 and 36 of Destrieux et al. (2010, NeuroImage 53, 1-15). It is the same in every
-subject, whether or not an auditory localiser was run (UTS02 has none). A drawn region AC is ``svg:AC``.
+subject, whether or not an auditory localizer was run (UTS02 has none). A drawn region AC is ``svg:AC``.
 """
 
 from __future__ import annotations
@@ -42,11 +42,15 @@ class Atlas:
 
     Attributes
     ----------
-    n_voxels : of ``mask_thick``.
-    sets : name -> bool (n_voxels,): ``lh``, ``rh``, ``surface``, ``ac``, ``a2009s:NAME``, ``aparc:NAME``, ``svg:NAME``.
-    counts : ``neither`` and ``both``: voxels that hold vertices of no hemisphere, or of both; ``farthest_mm`` from a
-        voxel's centre to its nearest vertex.
-    missing : why there are no sets of a kind: ``a2009s``, ``aparc``, ``svg``.
+    n_voxels : int
+        Of ``mask_thick``.
+    sets : Mapping[str, NDArray[bool]]
+        Name -> bool (n_voxels,): ``lh``, ``rh``, ``surface``, ``ac``, ``a2009s:NAME``, ``aparc:NAME``, ``svg:NAME``.
+    counts : Mapping[str, float]
+        ``neither`` and ``both``: voxels that hold vertices of no hemisphere, or of both; ``farthest_mm`` from a voxel's
+        center to its nearest vertex.
+    missing : Mapping[str, str]
+        Why the sets of a kind are missing: ``a2009s``, ``aparc``, ``svg``.
     """
 
     n_voxels: int
@@ -80,14 +84,14 @@ def read_atlas(dataset: Dataset, subject: str) -> Atlas:
 def _make_atlas(dataset: Dataset, subject: str) -> Atlas:
     space = voxel_space(dataset, subject)
     points = {side: mid_thickness(dataset, subject, side).points for side in SIDES}
-    distance, nearest = cKDTree(np.concatenate(list(points.values()))).query(space.centres())
+    distance, nearest = cKDTree(np.concatenate(list(points.values()))).query(space.centers())
     left = nearest < len(points["lh"])
     holds = {side: _holds_a_vertex(space, points[side]) for side in SIDES}
     sets = {"lh": left, "rh": ~left, "surface": holds["lh"] | holds["rh"]}
     missing: dict[str, str] = {}
     for atlas in ATLASES:
         try:
-            parcels = _parcels(dataset, subject, atlas, {side: len(own) for side, own in points.items()})
+            parcels = _parcels(dataset, subject, atlas, {side: len(vertices) for side, vertices in points.items()})
         except DataError as error:
             missing[atlas] = str(error)
             continue
@@ -111,14 +115,14 @@ def _make_atlas(dataset: Dataset, subject: str) -> Atlas:
 
 def _holds_a_vertex(space: VoxelSpace, points: NDArray[np.float32]) -> NDArray[np.bool_]:
     columns = space.columns(points)
-    found = np.zeros(space.n_voxels, dtype=bool)
-    found[columns[columns >= 0]] = True
-    return found
+    holds = np.zeros(space.n_voxels, dtype=bool)
+    holds[columns[columns >= 0]] = True
+    return holds
 
 
 def _parcels(dataset: Dataset, subject: str, atlas: str, n_vertices: Mapping[str, int]) -> dict[str, NDArray[np.bool_]]:
     """Parcel -> vertices of both hemispheres, left ones first."""
-    found: dict[str, list[NDArray[np.bool_]]] = {}
+    parcels: dict[str, list[NDArray[np.bool_]]] = {}
     for k, side in enumerate(SIDES):
         labels, names = annotation(dataset, subject, side, atlas)
         if len(labels) != n_vertices[side]:
@@ -127,9 +131,9 @@ def _parcels(dataset: Dataset, subject: str, atlas: str, n_vertices: Mapping[str
                 f"{side} have {n_vertices[side]}; they must be of one reconstruction."
             )
         for number, name in enumerate(names):
-            halves = found.setdefault(name, [np.zeros(n, dtype=bool) for n in n_vertices.values()])
+            halves = parcels.setdefault(name, [np.zeros(n, dtype=bool) for n in n_vertices.values()])
             halves[k] |= labels == number
-    return {name: np.concatenate(halves) for name, halves in found.items()}
+    return {name: np.concatenate(halves) for name, halves in parcels.items()}
 
 
 def _sources(dataset: Dataset, subject: str) -> Iterator[tuple[str, list[int]]]:

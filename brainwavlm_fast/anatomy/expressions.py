@@ -27,7 +27,8 @@ def evaluate_sets(expression: str, lookup: Callable[[str], Mask]) -> Mask:
 
     Raises
     ------
-    ConfigError : the expression is empty, or cannot be understood.
+    ConfigError
+        The expression is empty, or cannot be understood.
     """
     tokens = _tokens(expression)
     if not tokens:
@@ -39,7 +40,7 @@ def evaluate_sets(expression: str, lookup: Callable[[str], Mask]) -> Mask:
 
 
 def with_absolute_files(expression: str) -> str:
-    """The expression with every ``file:`` in it found from any working directory."""
+    """The expression with every ``file:`` in it made absolute, for use in any working directory."""
     written = []
     for token in _tokens(expression):
         name = _unquoted(token)
@@ -50,27 +51,27 @@ def with_absolute_files(expression: str) -> str:
     return " ".join(written).replace("( ", "(").replace(" )", ")")
 
 
-def _combined(tokens: list[str], whole: str, lookup: Callable[[str], Mask], level: int) -> tuple[Mask, list[str]]:
+def _combined(tokens: list[str], expression: str, lookup: Callable[[str], Mask], level: int) -> tuple[Mask, list[str]]:
     """What the operators of a level, and of tighter ones, make of the first tokens; and the tokens left over."""
     if level == len(_LEVELS):
-        return _single(tokens, whole, lookup)
-    mask, tokens = _combined(tokens, whole, lookup, level + 1)
+        return _single(tokens, expression, lookup)
+    mask, tokens = _combined(tokens, expression, lookup, level + 1)
     while tokens and tokens[0] == _LEVELS[level]:
-        other, rest = _combined(tokens[1:], whole, lookup, level + 1)
+        other, rest = _combined(tokens[1:], expression, lookup, level + 1)
         mask = mask | other if tokens[0] == "|" else mask & (other if tokens[0] == "&" else ~other)
         tokens = rest
     return mask, tokens
 
 
-def _single(tokens: list[str], whole: str, lookup: Callable[[str], Mask]) -> tuple[Mask, list[str]]:
+def _single(tokens: list[str], expression: str, lookup: Callable[[str], Mask]) -> tuple[Mask, list[str]]:
     if not tokens or tokens[0] in ("&", "|", "-", ")"):
-        found = f"'{tokens[0]}'" if tokens else "the end"
-        raise _misread(whole, f"a voxel set must stand where {found} is")
+        instead = f"'{tokens[0]}'" if tokens else "the end"
+        raise _misread(expression, f"a voxel set must stand where {instead} is")
     if tokens[0] != "(":
         return lookup(_unquoted(tokens[0])), tokens[1:]
-    mask, rest = _combined(tokens[1:], whole, lookup, 0)
+    mask, rest = _combined(tokens[1:], expression, lookup, 0)
     if not rest or rest[0] != ")":
-        raise _misread(whole, "a bracket is not closed")
+        raise _misread(expression, "a bracket is not closed")
     return mask, rest[1:]
 
 
@@ -78,11 +79,11 @@ def _tokens(expression: str) -> list[str]:
     tokens, at = [], 0
     expression = expression.rstrip()
     while at < len(expression):
-        found = _TOKEN.match(expression, at)
-        if found is None:
+        match = _TOKEN.match(expression, at)
+        if match is None:
             raise _misread(expression, "a quotation mark is not closed")
-        tokens.append(found[1])
-        at = found.end()
+        tokens.append(match[1])
+        at = match.end()
     return tokens
 
 

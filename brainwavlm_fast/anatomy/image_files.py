@@ -45,7 +45,8 @@ def read_volume(path: Path, space: VoxelSpace) -> NDArray:
 
     Raises
     ------
-    DataError : it cannot be read, or is of another size than the reference image.
+    DataError
+        It cannot be read, or is of another size than the reference image.
     """
     values = load_image(path)
     if values.shape != space.shape:

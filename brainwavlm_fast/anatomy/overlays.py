@@ -2,12 +2,13 @@
 
 pycortex (version 1.4) lays the drawing over the two flat surfaces so: the left one is moved until its largest x is 0,
 the right one until its smallest is; the bounding box of all their points together, vertices that no face uses included,
-is the SVG's page, whose y runs downwards. Here the same is run backwards, and outlines are given in each flat surface's
-own coordinates.
+is the SVG's page, whose y runs downwards. Here the same is run backwards, and outlines are given in the coordinates of
+each flat surface.
 
-Where pycortex and SVG disagree, SVG is followed, as Inkscape showed it to who drew: the page is the viewBox if there is
-one, groups' transforms are heeded, the pen returns to a closed ring's start. And an outline belongs to the one
-hemisphere that most of it is drawn on, so that a line that strays over the middle takes nothing from the other side.
+Where pycortex and SVG disagree, SVG is followed, as Inkscape showed it to the person who drew it: the page is the
+viewBox if there is one, groups' transforms are heeded, the pen returns to a closed ring's start. And an outline belongs
+to the one hemisphere that most of it is drawn on, so that a line that strays over the middle takes nothing from the
+other side.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ class Region:
 
     def inside(self, side: Side, points: NDArray) -> NDArray[np.bool_]:
         """Which points (n, 2) of a flat surface lie inside: bool (n,)."""
-        found = np.zeros(len(points), dtype=bool)
+        inside = np.zeros(len(points), dtype=bool)
         for rings in getattr(self, side):
             odd = np.zeros(len(points), dtype=bool)
             for ring in rings:
                 odd ^= _inside_ring(points, ring)
-            found |= odd
-        return found
+            inside |= odd
+        return inside
 
 
 def overlay_regions(dataset: Dataset, subject: str, *, layer: Literal["rois", "sulci"] = "rois") -> dict[str, Region]:
@@ -55,7 +56,8 @@ def overlay_regions(dataset: Dataset, subject: str, *, layer: Literal["rois", "s
 
     Raises
     ------
-    DataError : ``overlays.svg`` or a flat surface is missing, not downloaded, or damaged.
+    DataError
+        ``overlays.svg`` or a flat surface is missing, not downloaded, or damaged.
     """
     path = dataset.require(overlays_path(dataset, subject))
     flat = {side: load_surface(dataset, subject, "flat", side).points[:, :2].astype(np.float64) for side in SIDES}
@@ -65,7 +67,7 @@ def overlay_regions(dataset: Dataset, subject: str, *, layer: Literal["rois", "s
     drawing = read_layer(path, layer)
     regions = {}
     for name, paths in drawing.shapes.items():
-        found: dict[str, list[Outline]] = {"lh": [], "rh": []}
+        outlines: dict[str, list[Outline]] = {"lh": [], "rh": []}
         for lines in paths:
             sorted_lines: dict[str, list[NDArray[np.float32]]] = {"lh": [], "rh": []}
             for line in lines:
@@ -74,10 +76,10 @@ def overlay_regions(dataset: Dataset, subject: str, *, layer: Literal["rois", "s
                 placed = low + share * (high - low)
                 side = "lh" if np.mean(placed[:, 0] < 0) > 0.5 else "rh"
                 sorted_lines[side].append((placed + np.array([edge[side], 0])).astype(np.float32))
-            for side, own in sorted_lines.items():
-                if own:
-                    found[side].append(tuple(own))
-        regions[name] = Region(name, tuple(found["lh"]), tuple(found["rh"]))
+            for side, side_lines in sorted_lines.items():
+                if side_lines:
+                    outlines[side].append(tuple(side_lines))
+        regions[name] = Region(name, tuple(outlines["lh"]), tuple(outlines["rh"]))
     return regions
 
 
@@ -89,11 +91,11 @@ def overlays_path(dataset: Dataset, subject: str) -> Path:
 def region_vertices(dataset: Dataset, subject: str) -> dict[str, dict[Side, NDArray[np.bool_]]]:
     """Vertices of each drawn region: name -> side -> bool (n_vertices,).
 
-    Vertices that a cut took off the flat map join the regions that their neighbours on the folded surface are in, as
+    Vertices that a cut took off the flat map join the regions that their neighbors on the folded surface are in, as
     pycortex has it since its fix of regions along cuts.
     """
     regions = overlay_regions(dataset, subject)
-    found: dict[str, dict[Side, NDArray[np.bool_]]] = {name: {} for name in regions}
+    vertices: dict[str, dict[Side, NDArray[np.bool_]]] = {name: {} for name in regions}
     for side in SIDES:
         flat, folded = load_surface(dataset, subject, "flat", side), mid_thickness(dataset, subject, side)
         if len(flat.points) != len(folded.points):
@@ -103,11 +105,11 @@ def region_vertices(dataset: Dataset, subject: str) -> dict[str, dict[Side, NDAr
             )
         on_map = flat.used()
         for name, region in regions.items():
-            found[name][side] = _with_neighbours(on_map & region.inside(side, flat.points[:, :2]), on_map, folded)
-    return found
+            vertices[name][side] = _with_neighbors(on_map & region.inside(side, flat.points[:, :2]), on_map, folded)
+    return vertices
 
 
-def _with_neighbours(inside: NDArray[np.bool_], on_map: NDArray[np.bool_], folded: Surface) -> NDArray[np.bool_]:
+def _with_neighbors(inside: NDArray[np.bool_], on_map: NDArray[np.bool_], folded: Surface) -> NDArray[np.bool_]:
     touched = folded.polys[inside[folded.polys].any(axis=1)].ravel()
     inside = inside.copy()
     inside[touched[~on_map[touched]]] = True

@@ -29,10 +29,12 @@ class Surface:
 
     Attributes
     ----------
-    points : float32 (n_vertices, 3), mm. All surfaces of a hemisphere have the same vertices in the same order,
+    points : NDArray[np.float32]
+        float32 (n_vertices, 3), mm. All surfaces of a hemisphere have the same vertices in the same order,
         FreeSurfer's. On a flat one the third coordinate is 0.
-    polys : int32 (n_faces, 3), numbers of vertices. A flat surface lacks the faces along its cuts and of the medial
-        wall; vertices that no face of it uses are not on the map, wherever their points are.
+    polys : NDArray[np.int32]
+        int32 (n_faces, 3), numbers of vertices. A flat surface lacks the faces along its cuts and of the medial wall;
+        vertices that no face of it uses are not on the map, wherever their points are.
     """
 
     points: NDArray[np.float32]
@@ -50,8 +52,10 @@ def load_surface(dataset: Dataset, subject: str, kind: Kind, side: Side) -> Surf
 
     Raises
     ------
-    ConfigError : no such kind or side.
-    DataError : it is missing or not downloaded (says what to run), or damaged.
+    ConfigError
+        No such kind or side.
+    DataError
+        It is missing or not downloaded (says what to run), or damaged.
     """
     if kind not in get_args(Kind) or side not in SIDES:
         raise ConfigError(f"unknown surface '{kind}' of '{side}'; known: {', '.join(get_args(Kind))} of lh, rh.")
@@ -88,11 +92,13 @@ def annotation(dataset: Dataset, subject: str, side: Side, name: str) -> tuple[N
 
     Parameters
     ----------
-    name : ``a2009s`` (Destrieux et al. 2010) or ``aparc`` (Desikan et al. 2006).
+    name : str
+        ``a2009s`` (Destrieux et al. 2010) or ``aparc`` (Desikan et al. 2006).
 
     Returns
     -------
-    (n_vertices,) which parcel each vertex is in, -1 for none, and the parcels' names.
+    tuple[NDArray[np.int64], list[str]]
+        (n_vertices,) which parcel each vertex is in, -1 for none, and the parcels' names.
     """
     if name not in ATLASES:
         raise ConfigError(f"unknown atlas '{name}': {suggest(name, ATLASES)}")

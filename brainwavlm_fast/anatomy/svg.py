@@ -1,7 +1,8 @@
 """Drawings: the part of SVG that Inkscape writes lines with, read without running or fetching anything.
 
 Paths of straight lines and Bezier curves, in groups that may be moved, scaled or turned. Entities and document types
-are refused, since they can make a small file fill the memory or name other files.
+are refused, since they can make a small file fill the memory or name other files. The library
+svgelements gives the same numbers, but drops commands and transforms that it does not know without a word.
 """
 
 from __future__ import annotations
@@ -43,8 +44,10 @@ class Drawing:
 
     Attributes
     ----------
-    shapes : name -> its paths; a path is its rings or lines, each float64 (n_points, 2).
-    origin, size : the corner and extent of the page in the same units; y runs downwards.
+    shapes : dict[str, list[list[NDArray[np.float64]]]]
+        Name -> its paths; a path is its rings or lines, each float64 (n_points, 2).
+    origin, size : NDArray[np.float64]
+        The corner and extent of the page in the same units; y runs downwards.
     """
 
     shapes: dict[str, list[list[NDArray[np.float64]]]]
@@ -53,13 +56,14 @@ class Drawing:
 
 
 def read_layer(path: Path, layer: str) -> Drawing:
-    """The shapes of a layer as pycortex lays them out: layer / shapes / one group a shape, named by its label.
+    """The shapes of a layer as pycortex lays them out: layer / shapes / one group per shape, named by its label.
 
-    A layer that is not there has no shapes.
+    A missing layer has no shapes.
 
     Raises
     ------
-    DataError : the file is damaged, is no SVG, or holds what is refused here.
+    DataError
+        The file is damaged, is no SVG, or holds what is refused here.
     """
     try:
         # In one piece: fed bit by bit, the parser starts an embedded picture of 30 MB over and over.
@@ -135,7 +139,7 @@ def _one_transform(name: str, values: list[float]) -> NDArray[np.float64]:
 
 def _read_path(text: str, matrix: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """A path's ``d`` as lines of two points or more, placed by its groups."""
-    lines = [np.array(line) for line in _walk(_tokens(text)) if len(line) > 1]
+    lines = [np.array(line) for line in _subpaths(_tokens(text)) if len(line) > 1]
     return [line @ matrix[:2, :2].T + matrix[:2, 2] for line in lines]
 
 
@@ -143,16 +147,16 @@ def _tokens(text: str) -> list[str | float]:
     tokens: list[str | float] = []
     text, at = text.rstrip(), 0
     while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
+        match = _TOKEN.match(text, at)
+        if match is None:
             raise DataError(f"has a path that cannot be read at '{text[at : at + 20]}'")
-        at, token = found.end(), found[1]
+        at, token = match.end(), match[1]
         tokens.append(token if token.isalpha() else float(token))
     return tokens
 
 
-def _walk(tokens: list[str | float]) -> Iterator[list[NDArray[np.float64]]]:
-    """The pen's way: one list of points each time it is set down."""
+def _subpaths(tokens: list[str | float]) -> Iterator[list[NDArray[np.float64]]]:
+    """The points of each subpath, one list each time the pen is set down."""
     line: list[NDArray[np.float64]] = []
     pen, start, handle = np.zeros(2), np.zeros(2), np.zeros(2)
     command, before, k = "", "", 0

@@ -21,10 +21,12 @@ class VoxelSpace:
 
     Attributes
     ----------
-    mask : bool (n_z, n_y, n_x); its True voxels in C order are the columns of the responses.
-    affine : (4, 4), from voxel (x, y, z) to the reference image's own mm.
-    from_surface : (4, 4), from the surfaces' mm to voxel (x, y, z), whole numbers at voxel centres: pycortex's
-        ``coord`` matrix.
+    mask : NDArray[bool]
+        bool (n_z, n_y, n_x); its True voxels in C order are the columns of the responses.
+    affine : NDArray[np.float64]
+        (4, 4), from voxel (x, y, z) to the reference image's mm.
+    from_surface : NDArray[np.float64]
+        (4, 4), from the surfaces' mm to voxel (x, y, z), whole numbers at voxel centers: pycortex's ``coord`` matrix.
     """
 
     mask: NDArray[np.bool_]
@@ -46,7 +48,7 @@ class VoxelSpace:
         """Points on a subject's surfaces (n, 3), in mm, as voxel coordinates (x, y, z)."""
         return np.asarray(points, dtype=np.float64) @ self.from_surface[:3, :3].T + self.from_surface[:3, 3]
 
-    def centres(self) -> NDArray[np.float64]:
+    def centers(self) -> NDArray[np.float64]:
         """Where each column's voxel is in the surfaces' mm: (n_voxels, 3)."""
         z, y, x = np.nonzero(self.mask)
         inverse = np.linalg.inv(self.from_surface)
@@ -68,7 +70,8 @@ def voxel_space(dataset: Dataset, subject: str) -> VoxelSpace:
 
     Raises
     ------
-    DataError : a file is missing (says how to fetch it), damaged, or mask and reference differ in size.
+    DataError
+        A file is missing (says how to fetch it), damaged, or mask and reference differ in size.
     """
     path = dataset.require(dataset.mask_path(subject))
     mask = load_mask(path)
@@ -83,7 +86,7 @@ def voxel_space(dataset: Dataset, subject: str) -> VoxelSpace:
 
 
 def load_mask(path: Path) -> NDArray[np.bool_]:
-    """A NIfTI mask as bool (n_z, n_y, n_x): NIfTI runs x first. A voxel is in it if it is not zero."""
+    """A NIfTI mask as bool (n_z, n_y, n_x): NIfTI stores x first. A voxel is in it if it is not zero."""
     values = load_image(path)
     if values.ndim != 3:
         raise DataError(f"{path} has {values.ndim} axes; a mask has 3.")

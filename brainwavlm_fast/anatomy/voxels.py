@@ -28,10 +28,12 @@ def voxel_set(dataset: Dataset, subject: str, expression: str) -> NDArray[np.boo
 
     Raises
     ------
-    ConfigError : the expression is empty or unreadable, or a name is unknown.
-    DataError : what a set comes from is missing or damaged, does not fit the responses, or selects nothing.
+    ConfigError
+        The expression is empty or unreadable, or a name is unknown.
+    DataError
+        What a set comes from is missing or damaged, does not fit the responses, or selects nothing.
     """
-    evaluate_sets(expression, lambda _: np.ones(1, dtype=bool))  # misread before anything is read from disk
+    evaluate_sets(expression, lambda _: np.ones(1, dtype=bool))  # refused before anything is read from disk
     names = _Names(dataset, dataset.subject(subject))
     chosen = evaluate_sets(expression, names.lookup)
     if not chosen.any():
@@ -44,7 +46,8 @@ def all_sets(dataset: Dataset, subject: str) -> tuple[dict[str, NDArray[np.bool_
 
     Raises
     ------
-    DataError : as in :func:`read_atlas`, or the mask does not fit the responses.
+    DataError
+        As in :func:`read_atlas`, or the mask does not fit the responses.
     """
     names = _Names(dataset, dataset.subject(subject))
     sets = {"all": names.lookup("all")}
@@ -58,15 +61,15 @@ def all_sets(dataset: Dataset, subject: str) -> tuple[dict[str, NDArray[np.bool_
 def available_sets(dataset: Dataset, subject: str) -> tuple[list[str], list[str]]:
     """The main sets that can be made (all, lh, rh, ac, nonac), and why the others cannot."""
     names = _Names(dataset, dataset.subject(subject))
-    found, problems = [], []
+    available, problems = [], []
     for name in MAIN_SETS:
         try:
             names.lookup(name)
         except DataError as error:
             problems.append(str(error))
         else:
-            found.append(name)
-    return found, list(dict.fromkeys(problems))
+            available.append(name)
+    return available, list(dict.fromkeys(problems))
 
 
 class _Names:
@@ -79,7 +82,7 @@ class _Names:
 
     @property
     def atlas(self) -> Atlas:
-        """Read when a name first needs it; its width is held against the responses' every time."""
+        """Read when a name first needs it, and compared with the responses' width."""
         if self._atlas is None:
             self._atlas = read_atlas(self.dataset, self.subject)
             self._require_width(self._atlas.n_voxels)
@@ -103,7 +106,7 @@ class _Names:
         raise self._unknown(name)
 
     def _unknown(self, name: str) -> ConfigError | DataError:
-        """Why there is no such set: what it comes from is not here, or nothing has the name."""
+        """Why there is no such set: what it comes from is missing, or nothing has the name."""
         missing = self.atlas.missing
         kind = "a2009s" if name == "ac" else name.split(":")[0]
         if kind in missing:
@@ -140,8 +143,8 @@ class _Names:
                 f"{path} cannot be read ({error}); it must be a NIfTI mask (.nii, .nii.gz), or numbers of voxels as "
                 "text or .npy."
             ) from error
-        whole = numbers.ndim == 1 and np.issubdtype(numbers.dtype, np.integer)
-        if not whole or (numbers.size and not 0 <= numbers.min() <= numbers.max() < self.n):
+        valid = numbers.ndim == 1 and np.issubdtype(numbers.dtype, np.integer)
+        if not valid or (numbers.size and not 0 <= numbers.min() <= numbers.max() < self.n):
             raise DataError(f"{path}: voxels of {self.subject} are whole numbers from 0 to {self.n - 1}, in one list.")
         chosen = np.zeros(self.n, dtype=bool)
         chosen[numbers] = True

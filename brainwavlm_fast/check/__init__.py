@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from .dataset import GB, check_dataset
+from .parts import GB, Part, Report
+from .tree import check_dataset
 
-__all__ = [
-    "GB",
-    "check_dataset",
-]
+__all__ = ["GB", "Part", "Report", "check_dataset"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .audio import SAMPLE_RATE, default_cache, load_audio
-from .responses import n_voxels, open_hdf5, read_repeats, read_responses, unusable_voxels
+from .audio import SAMPLE_RATE, default_cache, load_audio, require_sound
+from .responses import n_voxels, open_hdf5, read_repeats, read_responses, story_width, unusable_voxels
 from .story_split import PAPER_TEST, PAPER_VALIDATION, StorySplit, make_split
 from .targets import read_target, usable_dimensions
 from .textgrid import Interval, TextGrid, read_textgrid, words
@@ -30,7 +30,9 @@ __all__ = [
     "read_responses",
     "read_target",
     "read_textgrid",
+    "require_sound",
     "response_times",
+    "story_width",
     "unusable_voxels",
     "usable_dimensions",
     "words",

@@ -1,16 +1,24 @@
-"""A story's sound at 16 kHz, mono: resampled with a proper filter on first use, and cached."""
+"""A story's sound at 16 kHz, mono: resampled on first use, and cached."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..files import atomic_path
+from .timing import TR, response_times
+from .tree import Dataset
+
+if TYPE_CHECKING:
+    import soundfile
 
 SAMPLE_RATE = 16_000
 _CACHE_VERSION = "soxr-vhq-mean-1"
@@ -55,28 +63,59 @@ def load_audio(path: Path | str, *, cache: Path | None = None) -> NDArray[np.flo
     return audio
 
 
-def _read(path: Path) -> NDArray[np.float32]:
+def require_sound(dataset: Dataset, story: str) -> Path:
+    """The path of a story's sound, which must be complete and reach the story's last response.
+
+    Both ``bwlm check`` and training ask here, before any sample is decoded.
+
+    Raises
+    ------
+    DataError
+        The file is missing, not fetched, not audio, empty, truncated, or ends before the last response.
+    """
+    path = dataset.require(dataset.audio_path(story))
+    with _open(path) as file:
+        seconds = _require_samples(path, file.frames, file.frames) / file.samplerate
+    last = response_times(dataset.n_trs(story))[-1]
+    if seconds < last - TR / 2:
+        raise DataError(f"{path} lasts {seconds:.1f} s, but its last response is centered at {last:.0f} s.")
+    return path
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[soundfile.SoundFile]:
     import soundfile
-    import soxr
 
     try:
         with soundfile.SoundFile(path) as file:
-            promised, rate = file.frames, file.samplerate
-            samples = file.read(dtype="float32", always_2d=True)
+            yield file
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise DataError(f"{path} cannot be read as audio ({error}); download it again.") from error
-    if len(samples) == 0:
+
+
+def _require_samples(path: Path, n_samples: int, promised: int) -> int:
+    if n_samples == 0:
         raise DataError(f"{path} holds no samples; download it again.")
     promised = max(promised, _riff_frames(path))
-    if len(samples) < promised:
-        raise DataError(f"{path} is truncated: {len(samples)} of {promised} samples are there; download it again.")
+    if n_samples < promised:
+        raise DataError(f"{path} is truncated: {n_samples} of {promised} samples remain; download it again.")
+    return n_samples
+
+
+def _read(path: Path) -> NDArray[np.float32]:
+    import soxr
+
+    with _open(path) as file:
+        promised, rate = file.frames, file.samplerate
+        samples = file.read(dtype="float32", always_2d=True)
+    _require_samples(path, len(samples), promised)
     if not np.isfinite(samples).all():
         raise DataError(f"{path} holds samples that are not numbers; download it again.")
     return soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE, quality="VHQ").astype(np.float32, copy=False)
 
 
 def _riff_frames(path: Path) -> int:
-    """Frames that a plain WAV's own header promises (libsndfile trims this to the file's end), 0 if it is not one."""
+    """Frames that a plain WAV's header promises (libsndfile trims this to the file's end), 0 if it is not one."""
     with path.open("rb") as file:
         head = file.read(12)
         if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":

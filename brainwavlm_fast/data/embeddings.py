@@ -1,4 +1,4 @@
-"""Word embeddings from a text file in GloVe's format: a word and its numbers a line, read for the words needed only."""
+"""Word embeddings from a text file in GloVe's format, one word and its numbers per line; only needed words are read."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ class Embeddings:
 
     Attributes
     ----------
-    vectors : word -> float32 (n_dimensions,); words that the file does not have are absent.
-    n_dimensions : of every vector.
+    vectors : dict[str, NDArray[np.float32]]
+        Word -> float32 (n_dimensions,); words that the file does not have are absent.
+    n_dimensions : int
+        Of every vector.
     """
 
     vectors: dict[str, NDArray[np.float32]]
@@ -97,5 +99,5 @@ def _read(path: Path, wanted: set[str]) -> Embeddings:
                 )
             vectors[word] = values
     if not n_dimensions:
-        raise DataError(f"{path} is empty; expected a word and its numbers a line.")
+        raise DataError(f"{path} is empty; expected one word and its numbers per line.")
     return Embeddings(vectors, n_dimensions)

@@ -1,4 +1,4 @@
-"""Log-mel filterbank features: what probes of acoustics, and a planted auditory cortex, follow."""
+"""Log-mel filterbank features: targets of acoustic probes, and the drive of a simulated auditory cortex."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WINDOW_SAMPLES = 400  # 25 ms
 
 
 def log_mel(sound: NDArray[np.float32], *, hop: int = 320, n_mels: int = N_MELS) -> NDArray[np.float32]:
-    """Log energies in mel bands: float32 (n_frames, n_mels), a frame every ``hop`` samples from the first on."""
+    """Log energies in mel bands: float32 (n_frames, n_mels), one frame per ``hop`` samples."""
     n_frames = max(0, 1 + (len(sound) - WINDOW_SAMPLES) // hop)
     window = np.hanning(WINDOW_SAMPLES).astype(np.float32)
     bank = _filterbank(n_mels)

@@ -1,20 +1,24 @@
-"""Responses, read lazily: one story, one key, only the rows and voxels that are asked for."""
+"""Responses, read lazily: one story, one key, only the rows and voxels asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError
 from ..progress import Progress
+from .timing import N_TRIMMED
 from .tree import Dataset
 
-_ROWS_AT_ONCE = 32  # of float64, whole width: 24 MB at 95,000 voxels
+if TYPE_CHECKING:
+    import h5py  # loaded when a file is opened
+
+_ROWS_AT_ONCE = 32  # of float64, all voxels: 24 MB at 95,000 voxels
 
 
 def read_responses(
@@ -24,30 +28,28 @@ def read_responses(
 
     Parameters
     ----------
-    rows : which TRs; all by default. Without a step.
-    voxels : boolean mask or indices of the voxels wanted, in the file's order; all by default.
+    rows : slice, optional
+        Which TRs; all by default. Without a step.
+    voxels : ArrayLike, optional
+        Boolean mask or indices of the voxels wanted, in the file's order; all by default.
 
     Returns
     -------
-    float32 (n_trs, n_voxels); NaN stays NaN.
+    NDArray[np.float32]
+        float32 (n_trs, n_voxels); NaN stays NaN.
 
     Raises
     ------
-    DataError : the file is missing, not fetched, truncated, not HDF5, or its shape is not what it must be.
+    DataError
+        The file is missing, not fetched, truncated, not HDF5, or its shape is not what it must be.
     """
-    with _open(dataset, subject, story, "data", ndim=2) as data:
-        expected = dataset.n_trs(story)
-        if data.shape[0] != expected:
-            raise DataError(
-                f"{dataset.response_path(subject, story)} has {data.shape[0]} rows; {dataset.respdict_path.name} says "
-                f"{expected + 20} recorded TRs for {story}, so {expected} rows are expected."
-            )
+    with _open_responses(dataset, subject, story) as data:
         first, last, _ = (rows or slice(None)).indices(data.shape[0])
         return _select(data, first, last, _indices(voxels, data.shape[1]))
 
 
 def read_repeats(dataset: Dataset, subject: str, story: str, *, voxels: ArrayLike | None = None) -> NDArray[np.float32]:
-    """The single presentations of a story that was played several times: float32 (n_repeats, n_trs, n_voxels).
+    """The individual repeats of a story that was played several times: float32 (n_repeats, n_trs, n_voxels).
 
     Only the test story has them (10 for UTS01 to UTS03), under ``individual_repeats``.
     """
@@ -56,10 +58,10 @@ def read_repeats(dataset: Dataset, subject: str, story: str, *, voxels: ArrayLik
         return np.stack([_select(data[k], 0, data.shape[1], chosen) for k in range(data.shape[0])])
 
 
-def story_shape(dataset: Dataset, subject: str, story: str) -> tuple[int, int]:
-    """(n_trs, n_voxels) of a story's responses, as the file says."""
-    with _open(dataset, subject, story, "data", ndim=2) as data:
-        return int(data.shape[0]), int(data.shape[1])
+def story_width(dataset: Dataset, subject: str, story: str) -> int:
+    """Voxels of a story's responses; a file that training cannot read is the :class:`DataError` training raises."""
+    with _open_responses(dataset, subject, story) as data:
+        return int(data.shape[1])
 
 
 def n_voxels(dataset: Dataset, subject: str) -> int:
@@ -85,16 +87,15 @@ def unusable_voxels(
     unusable = np.zeros(n_voxels(dataset, subject), dtype=bool)
     with (progress or Progress()).task("checking responses", len(stories)) as advance:
         for story in stories:
-            expected = dataset.n_trs(story)
-            with _open(dataset, subject, story, "data", ndim=2) as data:
-                if data.shape != (expected, len(unusable)):
+            with _open_responses(dataset, subject, story) as data:
+                if data.shape[1] != len(unusable):
                     raise DataError(
-                        f"{dataset.response_path(subject, story)} has shape {data.shape}; expected "
-                        f"({expected}, {len(unusable)}): respdict.json's TRs minus 20, and the subject's voxels."
+                        f"{dataset.response_path(subject, story)} has {data.shape[1]} voxels; {subject}'s first story "
+                        f"has {len(unusable)}."
                     )
                 lowest = np.full(len(unusable), np.inf)
                 highest = np.full(len(unusable), -np.inf)
-                for start in range(0, expected, _ROWS_AT_ONCE):
+                for start in range(0, len(data), _ROWS_AT_ONCE):
                     block = data[start : start + _ROWS_AT_ONCE]
                     unusable |= ~np.isfinite(block).all(axis=0)
                     lowest, highest = np.fmin(lowest, block.min(axis=0)), np.fmax(highest, block.max(axis=0))
@@ -104,10 +105,23 @@ def unusable_voxels(
 
 
 @contextmanager
+def _open_responses(dataset: Dataset, subject: str, story: str) -> Iterator[h5py.Dataset]:
+    """A story's responses, one row per TR that ``respdict.json`` promises."""
+    with _open(dataset, subject, story, "data", ndim=2) as data:
+        expected = dataset.n_trs(story)
+        if len(data) != expected:
+            raise DataError(
+                f"{dataset.response_path(subject, story)} has {len(data)} rows; {dataset.respdict_path.name} says "
+                f"{expected + N_TRIMMED} recorded TRs for {story}, so {expected} rows are expected."
+            )
+        yield data
+
+
+@contextmanager
 def _open(dataset: Dataset, subject: str, story: str, key: str, *, ndim: int) -> Iterator[h5py.Dataset]:
     path = dataset.require(dataset.response_path(subject, story))
     with open_hdf5(path) as file:
-        if key not in file or not isinstance(file[key], h5py.Dataset):
+        if key not in file or not hasattr(file[key], "dtype"):
             raise DataError(f"{path} has no dataset '{key}'; it holds: {', '.join(sorted(file)) or 'nothing'}.")
         data = file[key]
         if data.ndim != ndim or data.dtype.kind != "f":
@@ -123,6 +137,8 @@ def _open(dataset: Dataset, subject: str, story: str, key: str, *, ndim: int) ->
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """An HDF5 file, or a :class:`DataError` that says it is truncated or not HDF5."""
+    import h5py
+
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -147,7 +163,7 @@ def _indices(voxels: ArrayLike | None, n: int) -> NDArray[np.int64] | None:
 def _select(
     data: h5py.Dataset | NDArray, first: int, last: int, chosen: NDArray[np.int64] | None
 ) -> NDArray[np.float32]:
-    # Whole rows, then columns: HDF5's own column selection is many times slower than reading everything.
+    # All columns of a row, then a selection: HDF5's own column selection is many times slower than reading everything.
     width = data.shape[1] if chosen is None else len(chosen)
     out = np.empty((max(last - first, 0), width), dtype=np.float32)
     for start in range(first, last, _ROWS_AT_ONCE):

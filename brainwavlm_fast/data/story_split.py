@@ -13,7 +13,15 @@ PAPER_TEST = ("wheretheressmoke",)
 
 @dataclass(frozen=True)
 class StorySplit:
-    """Stories by use; ``absent`` are paper stories that this data set does not have."""
+    """Stories by use.
+
+    Attributes
+    ----------
+    train, validation, test : tuple[str, ...]
+        Names of stories; no story is in two of them.
+    absent : tuple[str, ...], default ()
+        Held-out stories of the paper that this data set does not have.
+    """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -24,15 +32,24 @@ class StorySplit:
 def make_split(
     stories: Iterable[str], *, validation: Sequence[str] = PAPER_VALIDATION, test: Sequence[str] = PAPER_TEST
 ) -> StorySplit:
-    """StorySplit stories: the named ones are held out, all others train.
+    """Split stories: the named ones are held out, all others train.
 
     The paper's own held-out stories may be absent from a data set (``onapproachtopluto`` is absent from ds003020) and
-    are then left out; any other name must be there.
+    are then left out; any other name must exist.
+
+    Parameters
+    ----------
+    stories : Iterable[str]
+        All stories of a data set or a subject, in any order.
+    validation, test : Sequence[str]
+        The stories to hold out; by default the paper's.
 
     Raises
     ------
-    ConfigError : a story is named twice, or does not exist.
-    DataError : nothing is left to train on, or to test.
+    ConfigError
+        A story is named twice, or does not exist.
+    DataError
+        Nothing is left to train on, or to test.
     """
     known = sorted(set(stories))
     named = [*validation, *test]

@@ -1,4 +1,4 @@
-"""A matrix a story in an HDF5 file, a row a response: what may be trained on, or probed, in the place of responses."""
+"""One matrix per story in an HDF5 file, one row per response: trained on, or probed, instead of responses."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ def read_target(path: Path | str, dataset: Dataset, story: str) -> NDArray[np.fl
 
     Raises
     ------
-    DataError : the story is missing, has another number of rows than responses, or holds what is not a number.
+    DataError
+        The story is missing, has another number of rows than responses, or holds what is not a number.
     """
     path, n_trs = Path(path), dataset.n_trs(story)
     if not path.is_file():
-        raise DataError(f"{path}: no such file of targets; it is HDF5, a dataset (n_trs, n_dimensions) a story.")
+        raise DataError(
+            f"{path}: no such file of targets; give an HDF5 file with one dataset (n_trs, n_dimensions) per story."
+        )
     with open_hdf5(path) as file:
         if story not in file:
             raise DataError(f"{path} has no dataset '{story}'; it needs one for every story that is used.")
         values = np.asarray(file[story], dtype=np.float32)
     if values.ndim != 2 or len(values) != n_trs or not values.size or not np.isfinite(values).all():
         raise DataError(
-            f"{path}, '{story}': expected finite numbers ({n_trs}, n_dimensions), a row a response, got shape "
+            f"{path}, '{story}': expected finite numbers ({n_trs}, n_dimensions), one row per response, got shape "
             f"{values.shape}{'' if np.isfinite(values).all() else ' with NaN or infinity'}."
         )
     return values
@@ -40,10 +43,10 @@ def usable_dimensions(path: Path | str, dataset: Dataset, stories: Sequence[str]
     varies: NDArray[np.bool_] | None = None
     for story in stories:
         values = read_target(path, dataset, story)
-        own = values.max(axis=0) > values.min(axis=0)
-        if varies is not None and len(own) != len(varies):
-            raise DataError(f"{path}, '{story}' has {len(own)} dimensions, '{stories[0]}' {len(varies)}.")
-        varies = own if varies is None else varies & own
+        varying = values.max(axis=0) > values.min(axis=0)
+        if varies is not None and len(varying) != len(varies):
+            raise DataError(f"{path}, '{story}' has {len(varying)} dimensions, '{stories[0]}' {len(varies)}.")
+        varies = varying if varies is None else varies & varying
     if varies is None or not varies.any():
         raise DataError(f"{path}: no dimension varies in every story; nothing can be trained on it.")
     return varies

@@ -45,7 +45,8 @@ def read_textgrid(path: Path | str) -> TextGrid:
 
     Raises
     ------
-    DataError : it cannot be read, is not a TextGrid, or ends too soon; names the file and the line.
+    DataError
+        It cannot be read, is not a TextGrid, or ends too soon; names the file and the line.
     """
     path = Path(path)
     return _Parser(path, _decode(path)).parse()

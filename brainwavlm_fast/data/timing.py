@@ -18,11 +18,12 @@ def response_times(n_trs: int, *, context: int = 0, clock: Clock = "sound") -> N
     """Seconds after the sound's onset of ``context`` rows before the first response, and of ``n_trs`` responses.
 
     The sound starts 10 s into the recording, a TR is represented by its middle, and responses lose their first 10 TRs:
-    response k is centred at 11 + 2k s. ``clock="scanner"`` is the authors' release, which kept the onsets of TRs on the
-    scanner's clock: 20 + 2k s, 9 s too late (for comparison only).
+    response k is centered at 11 + 2k s. ``clock="scanner"`` is the authors' release, which kept the onsets of TRs on
+    the scanner's clock: 20 + 2k s, 9 s too late (for comparison only).
 
     Returns
     -------
-    float64 (context + n_trs,)
+    NDArray[np.float64]
+        float64 (context + n_trs,).
     """
     return _FIRST[clock] + TR * np.arange(-context, n_trs, dtype=np.float64)

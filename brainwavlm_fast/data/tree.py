@@ -1,4 +1,4 @@
-"""The ds003020 tree, as downloaded: where everything lies, and what to do about what is not there yet."""
+"""The ds003020 tree, as downloaded: where everything lies, and how to fetch what is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Dataset:
 
     Subjects are written ``UTS02``; ``S02`` and ``s2`` mean the same. Known quirks of the public tree (version 3.1.0):
     UTS01 to UTS03 heard 84 stories, UTS04 to UTS08 26 or 27, UTS09 54; ``onapproachtopluto``, a validation story of
-    the paper, is not among them; UTS02 has no localiser runs; UTS09 has no transform in ``subject_xfms.json`` and its
+    the paper, is not among them; UTS02 has no localizer runs; UTS09 has no transform in ``subject_xfms.json`` and its
     ``wheretheressmoke.hf5`` is built differently; the raw ``treasureisland`` of UTS01 is corrupt, not its responses.
     """
 
@@ -29,7 +29,8 @@ class Dataset:
 
         Raises
         ------
-        DataError : the folder does not exist or is not a ds003020 tree.
+        DataError
+            The folder does not exist or is not a ds003020 tree.
         """
         self.root = Path(root)
         if not self.root.is_dir():
@@ -48,8 +49,8 @@ class Dataset:
         except BwlmError:
             return "unknown"
         doi = str(description.get("DatasetDOI", "")) if isinstance(description, dict) else ""
-        _, found, version = doi.rpartition(".v")
-        return version if found else "unknown"
+        _, separator, version = doi.rpartition(".v")
+        return version if separator else "unknown"
 
     def subjects(self) -> list[str]:
         """Subjects with preprocessed responses."""
@@ -110,7 +111,8 @@ class Dataset:
 
         Raises
         ------
-        DataError : it is missing, or a git-annex link whose contents were not fetched; says how to fetch it.
+        DataError
+            It is missing, or a git-annex link whose contents were not fetched; says how to fetch it.
         """
         if path.is_file():
             return path
@@ -137,12 +139,12 @@ class Dataset:
 
 
 def annex_size(path: Path) -> int | None:
-    """Bytes of a file: its own, or those its git-annex link promises; None if neither can be known."""
+    """Bytes of a file, or those that its git-annex link promises; None if neither is known."""
     if path.is_file():
         return path.stat().st_size
     if path.is_symlink():
-        found = _ANNEX_SIZE.search(path.readlink().name)
-        return int(found[1]) if found else None
+        match = _ANNEX_SIZE.search(path.readlink().name)
+        return int(match[1]) if match else None
     return None
 
 
@@ -155,5 +157,5 @@ def find_dataset(path: Path | str | None) -> Dataset:
 
 _HOW_TO_GET = (
     "Give it with --data or $BWLM_DATA; to get it: datalad install https://github.com/OpenNeuroDatasets/ds003020.git, "
-    "or make a planted one with: bwlm simulate DIR"
+    "or simulate one with: bwlm simulate DIR"
 )

@@ -9,30 +9,32 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..results.saved import Saved, SavedRun
-from .style import COLOURS, PAGE, SETS, Drawing, NothingToDraw, legend_below, new_figure, on_paper, set_name, tidy
+from .style import COLORS, PAGE, SETS, Drawing, NothingToDraw, legend_below, new_figure, on_paper, set_name, tidy
 
 PRETRAINED = "pre-trained"
 _BETWEEN = 0.2  # of the width of a group
 
 
 def within_subject_sem(scores: ArrayLike) -> NDArray[np.float64]:
-    """Standard error of each model's mean over subjects, after each subject's own mean over models is taken away.
+    """Standard error of each model's mean over subjects, after each subject's mean over models is subtracted.
 
     Differences between subjects, which all models share, are no part of it (Cousineau 2005; the paper's error bars).
 
     Parameters
     ----------
-    scores : (n_subjects, n_models).
+    scores : ArrayLike
+        (n_subjects, n_models).
 
     Returns
     -------
-    (n_models,); NaN with fewer than two subjects.
+    NDArray[np.float64]
+        (n_models,); NaN with fewer than two subjects.
     """
     values = np.asarray(scores, dtype=np.float64)
     if len(values) < 2:
         return np.full(values.shape[1], np.nan)
-    own = values - values.mean(axis=1, keepdims=True)
-    return own.std(axis=0, ddof=1) / np.sqrt(len(values))
+    deviations = values - values.mean(axis=1, keepdims=True)
+    return deviations.std(axis=0, ddof=1) / np.sqrt(len(values))
 
 
 @on_paper
@@ -93,18 +95,18 @@ class _Table:
 
 
 class _Bars:
-    """Bars that were drawn, until words are added."""
+    """Bars that were drawn, before caption and alt text are added."""
 
     def __init__(self, figure: Any, axes: Any, table: _Table, drawn: dict[str, NDArray], models: Sequence[str]) -> None:
         self.figure, self.axes = figure, axes
         self._table, self._drawn, self._models = table, drawn, models
 
     def finish(self, what: str, *, unit: str = "", digits: int = 3) -> Drawing:
-        """The drawing with its caption and its numbers in words."""
+        """The drawing with its caption and alt text."""
         n = len(self._table.complete)
         who = ", ".join(self._table.complete)
         bars = (
-            "Error bars: SEM over subjects after each subject's mean over models is taken away; dots: subjects."
+            "Error bars: SEM over subjects after each subject's mean over models is subtracted; dots: subjects."
             if n > 1
             else "One subject: no error bars."
         )
@@ -124,17 +126,17 @@ def _draw(table: _Table, scores: dict[str, NDArray], models: Sequence[str], *, f
     if not groups:
         raise NothingToDraw("no voxel set has a positive pre-trained score in every run.")
     width = (1 - _BETWEEN) / (len(models) - first)
-    generator = np.linspace(-0.25, 0.25, max(len(table.complete), 2))
+    offsets = np.linspace(-0.25, 0.25, max(len(table.complete), 2))
     for k, model in enumerate(models[first:], first):
-        at = np.arange(len(groups)) + (k - first - (len(models) - first - 1) / 2) * width
+        centers = np.arange(len(groups)) + (k - first - (len(models) - first - 1) / 2) * width
         means = [values[:, k].mean() for values in groups.values()]
         errors = [within_subject_sem(values)[k] for values in groups.values()]
-        colour = "0.6" if k == 0 else COLOURS[(k - 1) % len(COLOURS)]
-        axes.bar(at, means, 0.92 * width, color=colour, label=model, hatch=None if k <= len(COLOURS) else "//")
+        color = "0.6" if k == 0 else COLORS[(k - 1) % len(COLORS)]
+        axes.bar(centers, means, 0.92 * width, color=color, label=model, hatch=None if k <= len(COLORS) else "//")
         if np.isfinite(errors).any():
-            axes.errorbar(at, means, errors, fmt="none", ecolor="black", elinewidth=0.9, capsize=2)
-            for place, values in zip(at, groups.values(), strict=True):
-                spots = place + width * generator[: len(values)]
+            axes.errorbar(centers, means, errors, fmt="none", ecolor="black", elinewidth=0.9, capsize=2)
+            for center, values in zip(centers, groups.values(), strict=True):
+                spots = center + width * offsets[: len(values)]
                 axes.plot(spots, values[:, k], "o", color="black", markersize=1.8, linestyle="none")
     axes.set_xticks(range(len(groups)), [set_name(name).replace(" ", "\n", 1) for name in groups])
     axes.tick_params(axis="x", length=0)
@@ -154,6 +156,6 @@ def _comparable(saved: Saved) -> tuple[SavedRun, ...]:
         if any(a is None or abs(a - before[0]) > 1e-6 for a in before):
             raise NothingToDraw(
                 f"runs of {subject} have different pre-trained scores (another layer, window, story or ridge), so "
-                "their bars cannot stand side by side; evaluate them with the same settings."
+                "their bars cannot be compared; evaluate them with the same settings."
             )
     return runs

@@ -1,4 +1,4 @@
-"""Values of voxels on a brain: flat map or inflated views, with regions, sulci, a threshold and a colour bar."""
+"""Values of voxels on a brain: flat map or inflated views, with regions, sulci, a threshold and a color bar."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..errors import DataError
 from .style import DPI, Drawing, new_figure, on_paper
 from .views import BrainView
 
-VALUES, CHANGE = "viridis", "RdBu_r"  # even steps look even; blue against red is told apart by colour-blind readers
-_BAR = 0.6  # inches for the colour bar and its label
+VALUES, CHANGE = "viridis", "RdBu_r"  # even steps look even; blue against red is told apart by color-blind readers
+_BAR = 0.6  # inches for the color bar and its label
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Overlay:
 
 
 def load_overlay(dataset: Dataset, subject: str) -> tuple[Overlay, str | None]:
-    """A subject's drawing; an empty one and the reason where there is none."""
+    """A subject's drawing; an empty one and the reason if it cannot be read."""
     try:
         rois = overlay_regions(dataset, subject, layer="rois")
         sulci = overlay_regions(dataset, subject, layer="sulci")
@@ -38,28 +38,32 @@ def load_overlay(dataset: Dataset, subject: str) -> tuple[Overlay, str | None]:
     return Overlay(rois, sulci), None if rois else f"No outlines: overlays.svg of {subject} holds no region."
 
 
-def limits(values: NDArray, *, centred: bool) -> tuple[float, float]:
-    """Ends of the colour scale: 0 and the 99th percentile, or plus and minus that of the absolute values."""
-    finite = np.abs(values[np.isfinite(values)]) if centred else values[np.isfinite(values)]
+def limits(values: NDArray, *, centered: bool) -> tuple[float, float]:
+    """Ends of the color scale: 0 and the 99th percentile, or plus and minus that of the absolute values."""
+    finite = np.abs(values[np.isfinite(values)]) if centered else values[np.isfinite(values)]
     top = float(np.percentile(finite, 99)) if len(finite) else 0.0
     top = top if top > 0 else 1.0
-    return (-top if centred else 0.0), top
+    return (-top if centered else 0.0), top
 
 
 def paint(
-    view: BrainView, values: NDArray, *, shown: NDArray[np.bool_] | None = None, centred: bool = False
+    view: BrainView, values: NDArray, *, shown: NDArray[np.bool_] | None = None, centered: bool = False
 ) -> NDArray[np.uint8]:
-    """Colours of the pixels (height, width, 3): grey folds, and the values of voxels that are finite and ``shown``.
+    """Colors of the pixels (height, width, 3): gray folds, and the values of voxels that are finite and ``shown``.
 
     Parameters
     ----------
-    values : (n_voxels,) in the order of the responses' columns.
-    shown : bool (n_voxels,); None: all.
-    centred : colours of a change, white at 0; else of a value.
+    values : NDArray
+        (n_voxels,) in the order of the responses' columns.
+    shown : NDArray[bool], optional
+        bool (n_voxels,); None: all.
+    centered : bool, default False
+        Colors of a change, white at 0; else of a value.
 
     Raises
     ------
-    DataError : there are fewer values than the view has voxels: they are another subject's, or another mask's.
+    DataError
+        There are fewer values than the view has voxels: they are another subject's, or another mask's.
     """
     from matplotlib import colormaps
 
@@ -70,14 +74,14 @@ def paint(
             f"the surfaces run through voxel {n_voxels}, but there are {len(values)} values: results and voxel mask "
             "are not of the same subject or data version."
         )
-    kept = np.isfinite(values) if shown is None else np.isfinite(values) & shown
-    low, high = limits(values[kept], centred=centred)
-    scaled = (np.where(kept, values, low) - low) / (high - low)
-    colours = colormaps[CHANGE if centred else VALUES](np.clip(scaled, 0, 1), bytes=True)[:, :3]
+    visible = np.isfinite(values) if shown is None else np.isfinite(values) & shown
+    low, high = limits(values[visible], centered=centered)
+    scaled = (np.where(visible, values, low) - low) / (high - low)
+    colors = colormaps[CHANGE if centered else VALUES](np.clip(scaled, 0, 1), bytes=True)[:, :3]
     picture = np.repeat(view.shade[:, :, None], 3, axis=2)
     voxels = view.voxels
-    coloured = (voxels >= 0) & kept[voxels]
-    picture[coloured] = colours[voxels[coloured]]
+    colored = (voxels >= 0) & visible[voxels]
+    picture[colored] = colors[voxels[colored]]
     return picture
 
 
@@ -90,23 +94,27 @@ def draw_map(
     unit: str,
     shown: NDArray[np.bool_] | None = None,
     condition: str = "",
-    centred: bool = False,
+    centered: bool = False,
     overlay: Overlay | None = None,
 ) -> Drawing:
-    """Draw one value a voxel.
+    """Draw one value per voxel.
 
     Parameters
     ----------
-    values, shown, centred : as in :func:`paint`.
-    title, unit : what is shown, and of what the colour bar's numbers are.
-    condition : what ``shown`` means, such as ``pre-trained r above 0.15``.
-    overlay : outlines and names, drawn on flat maps.
+    values : NDArray
+        (n_voxels,), as ``shown`` and ``centered`` are in :func:`paint`.
+    title, unit : str
+        What is shown, and the label of the color bar.
+    condition : str, default ''
+        What ``shown`` means, such as ``pre-trained r above 0.15``.
+    overlay : Overlay, optional
+        Outlines and names, drawn on flat maps.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     values = np.asarray(values, dtype=np.float64)
-    picture = paint(view, values, shown=shown, centred=centred)
+    picture = paint(view, values, shown=shown, centered=centered)
     height, width = picture.shape[:2]
     figure = new_figure(width / DPI, height / DPI + _BAR + 0.2)
     figure.set_layout_engine("none")  # one pixel of the view is one of the figure
@@ -118,18 +126,18 @@ def draw_map(
     if overlay is not None and view.kind == "flat":
         _outline(axes, view, overlay)
     figure.text(0.5, 1 - 0.04 / figure.get_figheight(), title, ha="center", va="top", fontsize=9)
-    kept = np.isfinite(values) if shown is None else np.isfinite(values) & shown
-    low, high = limits(values[kept], centred=centred)
+    visible = np.isfinite(values) if shown is None else np.isfinite(values) & shown
+    low, high = limits(values[visible], centered=centered)
     bar = figure.add_axes((0.35, 0.42 / figure.get_figheight(), 0.3, 0.09 / figure.get_figheight()))
-    mappable = ScalarMappable(Normalize(low, high), CHANGE if centred else VALUES)
-    extend = "both" if centred else "max" if not (values[kept] < 0).any() else "both"
+    mappable = ScalarMappable(Normalize(low, high), CHANGE if centered else VALUES)
+    extend = "both" if centered else "max" if not (values[visible] < 0).any() else "both"
     figure.colorbar(mappable, cax=bar, orientation="horizontal", label=unit, extend=extend)
-    n_kept, n = int(kept.sum()), len(values)
-    shown_as = f" Coloured: {n_kept:,} of {n:,} voxels" + (f", those with {condition}." if condition else ".")
+    n_visible, n = int(visible.sum()), len(values)
+    shown_as = f" Colored: {n_visible:,} of {n:,} voxels" + (f", those with {condition}." if condition else ".")
     what = "Flat map" if view.kind == "flat" else "Inflated views"
-    average = f"mean {values[kept].mean():.3f}, " if n_kept else ""
-    alt = f"{what} of {n_kept:,} voxels: {title}. {unit}: {average}colours from {low:.2f} to {high:.2f}."
-    return Drawing(figure, f"{title}.{shown_as} Colours end at the 99th percentile.", alt)
+    average = f"mean {values[visible].mean():.3f}, " if n_visible else ""
+    alt = f"{what} of {n_visible:,} voxels: {title}. {unit}: {average}colors from {low:.2f} to {high:.2f}."
+    return Drawing(figure, f"{title}.{shown_as} Colors end at the 99th percentile.", alt)
 
 
 @on_paper

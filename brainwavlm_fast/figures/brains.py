@@ -27,8 +27,12 @@ class VoxelMap(NamedTuple):
 
     Attributes
     ----------
-    name, title, unit : for file names, and for people.
-    scores, minus : (n_voxels,) correlations, and those to be taken away; None: nothing is.
+    name, title, unit : str
+        For file names, headings and color bars.
+    scores : NDArray[np.float64]
+        (n_voxels,) correlations.
+    minus : NDArray[np.float64], optional
+        (n_voxels,) correlations to be subtracted; None: nothing is.
     """
 
     name: str
@@ -43,8 +47,8 @@ class VoxelMap(NamedTuple):
         return self.scores if self.minus is None else self.scores - self.minus
 
     @property
-    def centred(self) -> bool:
-        """Whether it is a difference, whose colours are white at 0."""
+    def centered(self) -> bool:
+        """Whether it is a difference, whose colors are white at 0."""
         return self.minus is not None
 
 
@@ -71,7 +75,8 @@ class Brains:
 
         Raises
         ------
-        NothingToDraw : the data set, or what a view is made of, is not there.
+        NothingToDraw
+            The data set, or what a view is made of, is missing.
         """
         try:
             dataset = self._dataset(run)
@@ -85,7 +90,7 @@ class Brains:
         return Brain(dataset, view, overlay, tuple(text for text in (note, missing) if text))
 
     def fingerprint(self, run: SavedRun, kind: Kind = "flat") -> str:
-        """What a run's view depends on; empty where the data set is not here."""
+        """What a run's view depends on; empty if the data set is missing."""
         try:
             return view_key(self._dataset(run), run.subject, kind, self._width)
         except DataError:
@@ -108,18 +113,19 @@ def run_maps(run: SavedRun) -> list[VoxelMap]:
 
 
 def pair_map(first: SavedRun, second: SavedRun) -> VoxelMap:
-    """How much better the second run's model predicts each voxel than the first's (figures 2A and 2C)."""
+    """How much better the second run's model predicts each voxel than the first's (figures 2A and 2C of the paper)."""
     before, after = tuned_pair(first, second)
     title = f"{first.subject}: {second.model} minus {first.model}"
     return VoxelMap(f"minus-{first.label}", title, "Difference in Pearson r", after, before)
 
 
 def draw_voxel_map(brains: Brains, run: SavedRun, shown_map: VoxelMap, *, kind: Kind, threshold: float) -> Drawing:
-    """Draw a map of a run's subject; voxels whose pre-trained correlation does not exceed ``threshold`` stay grey.
+    """Draw a map of a run's subject; voxels whose pre-trained correlation does not exceed ``threshold`` stay gray.
 
     Raises
     ------
-    NothingToDraw : there is no view of the subject, or it is of other voxels.
+    NothingToDraw
+        No view of the subject can be made, or it has other voxels.
     """
     brain = brains.of(run, kind)
     pretrained = run.voxels("encoding/pretrained")["encoding/pretrained"]
@@ -130,7 +136,7 @@ def draw_voxel_map(brains: Brains, run: SavedRun, shown_map: VoxelMap, *, kind: 
             shown_map.values,
             title=shown_map.title,
             unit=shown_map.unit,
-            centred=shown_map.centred,
+            centered=shown_map.centered,
             shown=above,
             condition=f"pre-trained r above {threshold:g}",
             overlay=brain.overlay,

@@ -27,7 +27,7 @@ FIGURES = {
     "improvement": "change over pre-trained by voxel set and model",
     "epochs": "change of validation performance over epochs",
     "transfer": "change for other subjects, as a matrix",
-    "probes": "change of what each layer holds",
+    "probes": "change of how well each layer predicts sound and words",
     "scatter": "two models, voxel by voxel",
     "ceiling": "noise ceilings, and what is reached of them",
     "flatmap": "values and changes on the flat map",
@@ -48,17 +48,17 @@ class Planned:
 def plan(saved: Saved, brains: Brains, kinds: Sequence[str], *, threshold: float = THRESHOLD) -> Iterator[Planned]:
     """The figures of some kinds, in their order; drawing one may end in :class:`NothingToDraw`."""
     everything = digest([folder for run in saved.runs for folder in run.folders])
-    whole: dict[str, Callable[[Saved], Drawing]] = {
+    overviews: dict[str, Callable[[Saved], Drawing]] = {
         "performance": draw_performance,
         "improvement": draw_improvement,
         "epochs": draw_epoch_changes,
     }
     for kind in kinds:
-        if kind in whole:
-            yield Planned(kind, kind, everything, partial(whole[kind], saved))
+        if kind in overviews:
+            yield Planned(kind, kind, everything, partial(overviews[kind], saved))
         elif kind == "probes":
             inputs = digest(folder for folder, _ in saved.probes)
-            yield Planned(kind, kind, inputs, partial(draw_probe_improvement, [found for _, found in saved.probes]))
+            yield Planned(kind, kind, inputs, partial(draw_probe_improvement, [summary for _, summary in saved.probes]))
         elif kind == "transfer":
             for folder, summary in saved.transfers:
                 name = "transfer" if len(saved.transfers) == 1 else f"transfer-{folder.resolve().name}"
@@ -86,45 +86,41 @@ def make_figures(
 
     Parameters
     ----------
-    paths : run folders, and folders that ``bwlm transfer`` or ``bwlm probe`` made.
-    out : folder of the figures and of ``summary.json``; by default ``RUN/figures`` for one run, ``figures`` otherwise.
-        A figure of the same results and options is kept, one of others is never overwritten.
-    kinds : some of :data:`FIGURES`; all but ``inflated`` by default.
-    data : the data set, for maps, if it is no longer where the runs' configurations say.
-    threshold : maps colour voxels whose pre-trained correlation exceeds it.
+    paths : Sequence[Path | str]
+        Run folders, and folders that ``bwlm transfer`` or ``bwlm probe`` made.
+    out : Path | str, optional
+        Folder of figures and ``summary.json``, by default ``RUN/figures`` or ``figures``; nothing else is overwritten.
+    kinds : Sequence[str], default ()
+        Some of :data:`FIGURES`; all but ``inflated`` by default.
+    data : Path | str, optional
+        The data set, for maps, if it has moved since the runs were configured.
+    threshold : float, default THRESHOLD
+        Maps color voxels whose pre-trained correlation exceeds it.
 
     Returns
     -------
-    The summary, and the folder. ``figures``: name -> files, caption and ``alt`` text; ``skipped``: kind -> why it
-    cannot be drawn, and which command makes what is missing.
+    tuple[dict[str, Any], Path]
+        The summary, and the folder. ``figures``: name -> files, caption and ``alt`` text; ``skipped``: kind -> why it
+        cannot be drawn, and which command makes what is missing.
 
     Raises
     ------
-    BwlmError : a folder holds no results, a figure is unknown, or the folder holds figures of other results.
+    BwlmError
+        A folder holds no results, a figure is unknown, or the folder holds figures of other results.
     """
-    progress = progress or Progress()
-    for kind in kinds:
-        if kind not in FIGURES:
-            raise ConfigError(f"unknown figure '{kind}': {suggest(kind, FIGURES)}")
-    chosen = list(dict.fromkeys(kinds)) or [kind for kind in FIGURES if kind != "inflated"]
+    chosen = _known_kinds(kinds) or [kind for kind in FIGURES if kind != "inflated"]
     saved = open_saved(paths, evaluation=evaluation)
     folder = Path(out) if out is not None else default_folder(saved) / "figures"
-    known = _known(folder)
+    figures = _recorded(folder)
     planned = list(plan(saved, Brains(data, WIDTH), chosen, threshold=threshold))
-    _refuse_to_overwrite(folder, planned, known)
-    figures, skipped = dict(known), _nothing_planned(saved, chosen, planned)
-    with progress.task("figures", len(planned)) as advance:
+    _refuse_to_overwrite(folder, planned, figures)
+    skipped = _nothing_planned(saved, chosen, planned)
+    with (progress or Progress()).task("figures", len(planned)) as advance:
         for figure in planned:
-            if not _is_there(folder, figure, known):
-                try:
-                    drawing = figure.draw()
-                except NothingToDraw as reason:
-                    skipped[figure.kind] = str(reason)
-                else:
-                    about = {"caption": drawing.caption, "alt": drawing.alt, "digest": figure.digest}
-                    figures[figure.name] = {"kind": figure.kind, "files": _files(figure), **about}
-                    write_json(folder / SUMMARY, {"figures": figures})  # first: what is stopped here can be redone
-                    save(drawing.figure, folder / figure.name)
+            try:
+                _draw(figure, folder, figures)
+            except NothingToDraw as reason:
+                skipped[figure.kind] = str(reason)
             advance(note=figure.name)
     summary = {
         "runs": {run.label: str(run.folder) for run in saved.runs},
@@ -142,6 +138,25 @@ def default_folder(saved: Saved) -> Path:
     """Where results of several folders go: the run, if there is one alone; else the working directory."""
     folders = {run.folder for run in saved.runs}
     return folders.pop() if len(folders) == 1 else Path()
+
+
+def _known_kinds(kinds: Sequence[str]) -> list[str]:
+    """The kinds, each once."""
+    for kind in kinds:
+        if kind not in FIGURES:
+            raise ConfigError(f"unknown figure '{kind}': {suggest(kind, FIGURES)}")
+    return list(dict.fromkeys(kinds))
+
+
+def _draw(figure: Planned, folder: Path, figures: dict[str, Any]) -> None:
+    """Draw a figure and add it to ``figures``, unless it is in the folder already."""
+    if _is_current(folder, figure, figures):
+        return
+    drawing = figure.draw()
+    about = {"caption": drawing.caption, "alt": drawing.alt, "digest": figure.digest}
+    figures[figure.name] = {"kind": figure.kind, "files": _files(figure), **about}
+    write_json(folder / SUMMARY, {"figures": figures})  # first: a figure that is interrupted here is drawn again
+    save(drawing.figure, folder / figure.name)
 
 
 def _scatters(saved: Saved) -> Iterator[Planned]:
@@ -183,22 +198,22 @@ def _nothing_planned(saved: Saved, kinds: Sequence[str], planned: Sequence[Plann
     return reasons
 
 
-def _known(folder: Path) -> dict[str, Any]:
+def _recorded(folder: Path) -> dict[str, Any]:
     """The figures that a folder holds already."""
     path = folder / SUMMARY
     if not path.is_file():
         return {}
-    there = read_json(path)
-    if not isinstance(there, dict) or not isinstance(there.get("figures"), dict):
+    summary = read_json(path)
+    if not isinstance(summary, dict) or not isinstance(summary.get("figures"), dict):
         raise BwlmError(f"{path} is of other results; nothing was written. Give another --out.")
-    return dict(there["figures"])
+    return dict(summary["figures"])
 
 
 def _files(figure: Planned) -> list[str]:
     return [f"{figure.name}.{kind}" for kind in FORMATS]
 
 
-def _is_there(folder: Path, figure: Planned, known: dict[str, Any]) -> bool:
+def _is_current(folder: Path, figure: Planned, known: dict[str, Any]) -> bool:
     recorded = known.get(figure.name, {})
     same = recorded.get("digest") == figure.digest
     return same and all((folder / name).is_file() for name in recorded.get("files", ()))
@@ -214,5 +229,5 @@ def _refuse_to_overwrite(folder: Path, planned: Sequence[Planned], known: dict[s
     if others:
         raise BwlmError(
             f"{folder} holds figures of other results or options ({', '.join(others)}); nothing was overwritten. "
-            f"Give these a name of their own, such as --out {folder.name}-2."
+            f"Choose another folder, such as --out {folder.name}-2."
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..results.saved import Saved, SavedRun
 from .style import (
-    COLOURS,
+    COLORS,
     COLUMN,
     MARKERS,
     PAGE,
@@ -22,18 +22,20 @@ from .style import (
     tidy,
 )
 
-_SETS = {"all": ("#000000", "o"), "ac": (COLOURS[1], "s"), "nonac": (COLOURS[0], "^")}
+_SETS = {"all": ("#000000", "o"), "ac": (COLORS[1], "s"), "nonac": (COLORS[0], "^")}
 _LINES = {"lora": "-", "full": "--", "frozen": ":"}
 
 
 def draw_epoch_curves(summary: Mapping[str, Any], path: Path | str) -> Path:
-    """Draw validation and test correlation against epoch for whole cortex, auditory cortex and the rest.
+    """Draw validation and test correlation against epoch for the whole cortex, auditory cortex and the rest.
 
     Parameters
     ----------
-    summary : an evaluation's ``summary.json``: ``curve``, ``encoding``, ``best_epoch``, ``subject`` and
-        ``trained_on`` are used.
-    path : the PNG to write; replaced whole.
+    summary : Mapping[str, Any]
+        An evaluation's ``summary.json``: ``curve``, ``encoding``, ``best_epoch``, ``subject`` and ``trained_on`` are
+        used.
+    path : Path | str
+        The PNG to write, atomically.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -46,8 +48,8 @@ def draw_epoch_curves(summary: Mapping[str, Any], path: Path | str) -> Path:
         axes.set_xlabel("Epoch (0 = pre-trained)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         tidy(axes)
-        for name, (colour, marker) in _SETS.items():
-            _draw_set(axes, summary, name, kind, set_name(name), colour, marker)
+        for name, (color, marker) in _SETS.items():
+            _draw_set(axes, summary, name, kind, set_name(name), color, marker)
     panels[0].set_ylabel("Encoding performance\n(mean Pearson r over voxels)")
     if all(point["validation"][name] is None for point in summary["curve"] for name in point["validation"]):
         panels[0].text(0.5, 0.5, "no validation story", ha="center", transform=panels[0].transAxes, color="0.4")
@@ -59,7 +61,7 @@ def draw_epoch_curves(summary: Mapping[str, Any], path: Path | str) -> Path:
 def draw_epoch_changes(saved: Saved) -> Drawing:
     """Change of validation performance over epochs in percent, with and without LoRA (figures 1C, 1D and 5).
 
-    Over the voxels that a run was trained on; a panel a subject where one has several runs.
+    Over the voxels that a run was trained on; one panel per subject where one has several runs.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -79,7 +81,7 @@ def draw_epoch_changes(saved: Saved) -> Drawing:
         axes.axhline(0, color="0.3", linewidth=0.7)
         for run in runs:
             k = kinds.index(run.config.train.trained_on if apart else run.label)
-            style = {"color": COLOURS[k % 6], "marker": MARKERS[k % 6], "linestyle": _LINES[run.config.model.finetune]}
+            style = {"color": COLORS[k % 6], "marker": MARKERS[k % 6], "linestyle": _LINES[run.config.model.finetune]}
             axes.plot(*zip(*curves[run], strict=True), label=run.model if apart else run.label, **style)
         axes.set_xlabel("Epoch (0 = pre-trained)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -122,9 +124,7 @@ def _why_no_curve(saved: Saved) -> str:
     )
 
 
-def _draw_set(
-    axes: Any, summary: Mapping[str, Any], name: str, kind: str, label: str, colour: str, marker: str
-) -> None:
+def _draw_set(axes: Any, summary: Mapping[str, Any], name: str, kind: str, label: str, color: str, marker: str) -> None:
     points = [(point["epoch"], point[kind][name]) for point in summary["curve"] if point[kind].get(name) is not None]
     if not points:
         return
@@ -133,7 +133,7 @@ def _draw_set(
     axes.plot(
         epochs,
         scores,
-        color=colour,
+        color=color,
         marker=marker,
         markersize=4,
         markerfacecolor="white",
@@ -141,6 +141,6 @@ def _draw_set(
         label=f"{label} ({numbers['n_voxels']:,} voxels)",
     )
     best = [point for point in points if point[0] == summary["best_epoch"]]
-    axes.plot(*zip(*best, strict=True), color=colour, marker=marker, markersize=7, linestyle="none")
+    axes.plot(*zip(*best, strict=True), color=color, marker=marker, markersize=7, linestyle="none")
     if kind == "test" and numbers.get("ceiling") is not None:
-        axes.axhline(numbers["ceiling"], color=colour, linestyle=":", linewidth=1, label=f"{label}: ceiling")
+        axes.axhline(numbers["ceiling"], color=color, linestyle=":", linewidth=1, label=f"{label}: teacher's features")

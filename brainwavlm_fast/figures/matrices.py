@@ -14,11 +14,12 @@ _CELL = 0.62  # inches
 
 @on_paper
 def draw_transfer(summary: Mapping[str, Any]) -> Drawing:
-    """Change in percent over pre-trained: a row a run, a column a subject, a matrix a voxel set.
+    """Change in percent over pre-trained: one row per run, one column per subject, one matrix per voxel set.
 
     Parameters
     ----------
-    summary : of :func:`brainwavlm_fast.evaluation.transfer.transfer`.
+    summary : Mapping[str, Any]
+        Of :func:`brainwavlm_fast.evaluation.transfer.transfer`.
     """
     rows, columns = summary["rows"], summary["columns"]
     matrices = {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .style import COLOURS, MARKERS, PAGE, Drawing, NothingToDraw, legend_below, new_figure, on_paper, save_png, tidy
+from .style import COLORS, MARKERS, PAGE, Drawing, NothingToDraw, legend_below, new_figure, on_paper, save_png, tidy
 
 
 def draw_layers(summary: Mapping[str, Any], path: Path | str) -> Path:
@@ -17,8 +17,10 @@ def draw_layers(summary: Mapping[str, Any], path: Path | str) -> Path:
 
     Parameters
     ----------
-    summary : of :func:`brainwavlm_fast.probes.fit.probe_sources`.
-    path : the PNG to write; replaced whole.
+    summary : Mapping[str, Any]
+        Of :func:`brainwavlm_fast.probes.fit.probe_sources`.
+    path : Path | str
+        The PNG to write, atomically.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -31,7 +33,7 @@ def draw_layers(summary: Mapping[str, Any], path: Path | str) -> Path:
         top.set_title(target["title"], loc="left", fontsize=10)
         top.plot(layers, target["pretrained"], color="black", marker="o", markersize=4, label="pre-trained")
         for k, (label, scores) in enumerate(target["tuned"].items()):
-            style = {"color": COLOURS[k % 6], "marker": MARKERS[k % 6], "markersize": 4}
+            style = {"color": COLORS[k % 6], "marker": MARKERS[k % 6], "markersize": 4}
             top.plot(layers, scores, linewidth=1.5, label=f"tuned on {label}", **style)
             change = [after - before for after, before in zip(scores, target["pretrained"], strict=True)]
             panels[1][column].plot(layers, change, linewidth=1.0, **style)
@@ -56,11 +58,12 @@ def draw_layers(summary: Mapping[str, Any], path: Path | str) -> Path:
 
 @on_paper
 def draw_probe_improvement(summaries: Sequence[Mapping[str, Any]]) -> Drawing:
-    """What tuning changed in each layer's probes, averaged over subjects (figure 4 of the paper).
+    """How tuning changed how well each layer predicts the targets, averaged over subjects (figure 4 of the paper).
 
     Parameters
     ----------
-    summaries : of one or more ``bwlm probe``; runs of the same voxel set are averaged, their SEM over subjects drawn.
+    summaries : Sequence[Mapping[str, Any]]
+        Of one or more ``bwlm probe``; runs of the same voxel set are averaged, their SEM over subjects drawn.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -77,7 +80,7 @@ def draw_probe_improvement(summaries: Sequence[Mapping[str, Any]]) -> Drawing:
                 }
                 changes.setdefault(name, {}).setdefault(trained_on, {})[label] = gains
     if not changes:
-        raise NothingToDraw("no probes of a tuned model are there; run `bwlm probe RUN` first.")
+        raise NothingToDraw("no probes of a tuned model were given; run `bwlm probe RUN` first.")
     kinds = list(dict.fromkeys(kind for target in changes.values() for kind in target))
     figure = new_figure(min(PAGE, 3.5 * len(targets)), 2.8)
     panels = figure.subplots(1, len(targets), squeeze=False)[0]
@@ -91,7 +94,7 @@ def draw_probe_improvement(summaries: Sequence[Mapping[str, Any]]) -> Drawing:
             k = kinds.index(kind)
             mean = values.mean(axis=0)
             sem = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
-            style = {"color": COLOURS[k % 6], "marker": MARKERS[k % 6], "capsize": 2}
+            style = {"color": COLORS[k % 6], "marker": MARKERS[k % 6], "capsize": 2}
             axes.errorbar(layers, mean, sem, label=f"tuned on {kind} ({len(values)})", **style)
             best = int(np.abs(mean).argmax())
             words.append(f"{title}, tuned on {kind}: largest change {mean[best]:+.3f} at layer {layers[best]}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-_AT_ONCE = 1_000_000  # pixels looked at together: some 60 MiB
+PIXELS_AT_ONCE = 1_000_000  # pixels tried together: some 60 MiB
 
 
 def nearest_vertices(
@@ -15,14 +17,19 @@ def nearest_vertices(
 
     Parameters
     ----------
-    points : (n_vertices, 2) column and row, in pixels; pixel (i, j) covers rows i to i + 1, columns j to j + 1.
-    polys : (n_faces, 3) numbers of vertices.
-    shape : rows and columns of the picture.
-    depth : (n_vertices,) towards the viewer; where triangles overlap the nearest one is seen. None: the last one.
+    points : NDArray[np.floating]
+        (n_vertices, 2) column and row, in pixels; pixel (i, j) covers rows i to i + 1, columns j to j + 1.
+    polys : NDArray[np.integer]
+        (n_faces, 3) numbers of vertices.
+    shape : tuple[int, int]
+        Rows and columns of the picture.
+    depth : NDArray, optional
+        (n_vertices,) towards the viewer; where triangles overlap the nearest one is seen. None: the last one.
 
     Returns
     -------
-    int32 ``shape``, -1 where there is no triangle.
+    NDArray[np.int32]
+        int32 ``shape``, -1 where there is no triangle.
     """
     height, width = shape
     seen = np.full(height * width, -1, dtype=np.int32)
@@ -36,30 +43,34 @@ def nearest_vertices(
     first = 0
     while first < len(polys):
         done = ends[first - 1] if first else 0
-        last = max(first + 1, int(np.searchsorted(ends, done + _AT_ONCE, side="right")))
+        last = max(first + 1, int(np.searchsorted(ends, done + PIXELS_AT_ONCE, side="right")))
         part = slice(first, last)
-        _draw(corners[part], polys[part], low[part], spans[part], counts[part], width, depth, seen, nearest)
+        boxes = _Boxes(corners[part], polys[part], low[part], spans[part], counts[part])
+        _draw(boxes, width, depth, seen, nearest)
         first = last
     return seen.reshape(shape)
 
 
+class _Boxes(NamedTuple):
+    """Triangles by corners (n, 3, 2) and vertices (n, 3), and their bounding boxes: first pixel, spans, pixel count."""
+
+    corners: NDArray
+    polys: NDArray
+    low: NDArray
+    spans: NDArray
+    counts: NDArray
+
+
 def _draw(
-    corners: NDArray,
-    polys: NDArray,
-    low: NDArray,
-    spans: NDArray,
-    counts: NDArray,
-    width: int,
-    depth: NDArray | None,
-    seen: NDArray[np.int32],
-    nearest: NDArray[np.float32],
+    boxes: _Boxes, width: int, depth: NDArray | None, seen: NDArray[np.int32], nearest: NDArray[np.float32]
 ) -> None:
     """Draw some triangles into ``seen``: every pixel of every bounding box is tried."""
+    polys, low, spans, counts = boxes.polys, boxes.low, boxes.spans, boxes.counts
     face = np.repeat(np.arange(len(polys)), counts)
-    place = np.arange(len(face)) - np.repeat(np.cumsum(counts) - counts, counts)
-    column = low[face, 0] + place % spans[face, 0]
-    row = low[face, 1] + place // spans[face, 0]
-    weights = _barycentric(corners, face, column + np.float32(0.5), row + np.float32(0.5))
+    offset = np.arange(len(face)) - np.repeat(np.cumsum(counts) - counts, counts)
+    column = low[face, 0] + offset % spans[face, 0]
+    row = low[face, 1] + offset // spans[face, 0]
+    weights = _barycentric(boxes.corners, face, column + np.float32(0.5), row + np.float32(0.5))
     inside = (weights >= -1e-5).all(axis=0)
     face, pixel, weights = face[inside], (row * width + column)[inside], weights[:, inside]
     vertex = polys[face, weights.argmax(axis=0)]
@@ -94,7 +105,7 @@ def vertex_normals(points: NDArray, polys: NDArray) -> NDArray[np.float64]:
 
 
 def sulcal(points: NDArray, polys: NDArray, *, n_smooth: int = 2) -> NDArray[np.bool_]:
-    """Which vertices lie in a fold: the mean of their neighbours lies outwards of them. bool (n_vertices,)."""
+    """Which vertices lie in a fold: the mean of their neighbors lies outwards of them. bool (n_vertices,)."""
     normals = vertex_normals(points, polys)
     towards = np.stack([_around(polys, points[:, k].astype(np.float64)) for k in range(3)], axis=1) - points
     bent = (towards * normals).sum(axis=1)
@@ -104,7 +115,7 @@ def sulcal(points: NDArray, polys: NDArray, *, n_smooth: int = 2) -> NDArray[np.
 
 
 def _around(polys: NDArray, values: NDArray) -> NDArray[np.float64]:
-    """Mean of each vertex's neighbours; its own value without any."""
+    """Mean of each vertex's neighbors; its value if it has none."""
     n = len(values)
     others = np.stack(
         [values[polys[:, [1, 2]]].sum(1), values[polys[:, [0, 2]]].sum(1), values[polys[:, [0, 1]]].sum(1)]

@@ -1,4 +1,4 @@
-"""What all figures share: colours, names of voxel sets, sizes on paper, and saving."""
+"""What all figures share: colors, names of voxel sets, sizes on paper, and saving."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
-# Okabe and Ito's colours, which stay apart for colour-blind readers; markers repeat the distinction
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Okabe and Ito's colors, which stay apart for color-blind readers; markers repeat the distinction
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = "s^Dv<>"
 SETS = {
     "all": "Whole cortex",
@@ -56,7 +56,7 @@ class NothingToDraw(BwlmError):
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, what to say below it, and what it shows in words for who cannot see it."""
+    """A figure with its caption and alt text."""
 
     figure: Figure
     caption: str
@@ -64,7 +64,7 @@ class Drawing:
 
 
 def on_paper(function: Callable[P, Result]) -> Callable[P, Result]:
-    """Draw with the sizes of a printed page, whatever the reader's own matplotlib settings are."""
+    """Draw with the sizes of a printed page, whatever the user's matplotlib settings are."""
 
     @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Result:
@@ -107,7 +107,7 @@ def legend_below(figure: Figure, *panels: Any, columns: int) -> None:
 
 
 def save_png(figure: Figure, path: Path | str) -> Path:
-    """Write one PNG, whole or not at all."""
+    """Write one PNG, atomically."""
     path = Path(path)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
@@ -116,7 +116,7 @@ def save_png(figure: Figure, path: Path | str) -> Path:
 
 @on_paper
 def save(figure: Figure, stem: Path, formats: Iterable[str] = FORMATS) -> list[Path]:
-    """Write ``STEM.png`` and ``STEM.pdf``, each whole or not at all; returns their paths."""
+    """Write ``STEM.png`` and ``STEM.pdf``, each atomically; returns their paths."""
     paths = []
     for kind in formats:
         path = stem.with_name(f"{stem.name}.{kind}")
@@ -144,7 +144,7 @@ def png_bytes(picture: NDArray[np.uint8]) -> bytes:
 
 
 def set_name(name: str) -> str:
-    """A voxel set's name for people."""
+    """A voxel set's human-readable name."""
     return SETS.get(name, name)
 
 

@@ -1,7 +1,7 @@
 """A subject's brain as a picture: which vertex, and so which voxel, each pixel shows.
 
-Made once for a subject and width, and kept in a cache: to draw values then is one look-up. A flat map shows both
-hemispheres cut open; where a subject has no flat surfaces, inflated ones are seen from both sides.
+Made once per subject and width, and cached: drawing values is then one lookup. A flat map shows both hemispheres cut
+open; for a subject without flat surfaces, inflated ones are seen from both sides.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Kind = Literal["flat", "inflated"]
 WIDTH = 1440  # pixels: 200 an inch across a page
 _VERSION = 1  # of what is cached
 _MARGIN = 12
-_SULCUS, _GYRUS = 0.62, 0.82  # greys of what is not coloured
+_SULCUS, _GYRUS = 0.62, 0.82  # grays of what is not colored
 # screen x and y and the direction to the viewer, as signed axes of (x right, y front, z up), 1-based
 _LATERAL_OF_LEFT, _LATERAL_OF_RIGHT = (-2, 3, -1), (2, 3, 1)
 _INFLATED: tuple[tuple[Side, str, tuple[int, int, int]], ...] = (
@@ -39,16 +39,23 @@ _INFLATED: tuple[tuple[Side, str, tuple[int, int, int]], ...] = (
 
 @dataclass(frozen=True)
 class BrainView:
-    """A picture of both hemispheres, before anything is coloured.
+    """A picture of both hemispheres, before anything is colored.
 
     Attributes
     ----------
-    vertices : int32 (height, width) vertex seen at each pixel, -1 outside the brain; those of the right hemisphere
-        are numbered after the left's.
-    shade : uint8 (height, width), the grey of folds and light.
-    vertex_voxels : int32 (n_vertices,) voxel of each vertex of both hemispheres, -1 outside the mask.
-    n_left : vertices of the left hemisphere.
-    scale, origins : pixels a millimetre, and the pixel (column, row) of each side's point (0, 0) of a flat map.
+    vertices : NDArray[np.int32]
+        int32 (height, width) vertex seen at each pixel, -1 outside the brain; those of the right hemisphere are
+        numbered after the left's.
+    shade : NDArray[np.uint8]
+        uint8 (height, width), the gray of folds and light.
+    vertex_voxels : NDArray[np.int32]
+        int32 (n_vertices,) voxel of each vertex of both hemispheres, -1 outside the mask.
+    n_left : int
+        Vertices of the left hemisphere.
+    scale : float
+        Pixels per mm.
+    origins : NDArray[np.float64]
+        (2, 2), the pixel (column, row) of each side's point (0, 0) on a flat map.
     """
 
     kind: Kind
@@ -116,7 +123,8 @@ def best_view(
 
     Raises
     ------
-    DataError : there are no inflated surfaces either, or no transform.
+    DataError
+        The inflated surfaces are missing, too, or the transform is.
     """
     try:
         return open_view(dataset, subject, "flat", width=width, cache=cache), None
@@ -161,21 +169,21 @@ def _make_flat(dataset: Dataset, subject: str, width: int) -> BrainView:
     n_left = len(surfaces["lh"].points)
     vertices = np.full((height, width), -1, dtype=np.int32)
     for k, side in enumerate(SIDES):
-        placed = origins[k] + surfaces[side].points[:, :2] * [scale, -scale]
-        seen = nearest_vertices(placed, surfaces[side].polys, (height, width))
+        positions = origins[k] + surfaces[side].points[:, :2] * [scale, -scale]
+        seen = nearest_vertices(positions, surfaces[side].polys, (height, width))
         vertices[seen >= 0] = seen[seen >= 0] + k * n_left
-    grey = np.concatenate([_fold_grey(folded[side]) for side in SIDES])
-    shade = np.where(vertices >= 0, 255 * grey[vertices], 255).astype(np.uint8)
+    gray = np.concatenate([_fold_gray(folded[side]) for side in SIDES])
+    shade = np.where(vertices >= 0, 255 * gray[vertices], 255).astype(np.uint8)
     return BrainView("flat", vertices, shade, _voxels(dataset, subject), n_left, float(scale), origins)
 
 
 def _make_inflated(dataset: Dataset, subject: str, width: int) -> BrainView:
     surfaces = {side: load_surface(dataset, subject, "inflated", side) for side in SIDES}
-    greys = {}
+    grays = {}
     for side in SIDES:
         folded = mid_thickness(dataset, subject, side)
         _same_vertices(subject, "inflated", side, surfaces[side], folded)
-        greys[side] = _fold_grey(folded)
+        grays[side] = _fold_gray(folded)
     spans = np.array([np.ptp(surface.points, axis=0) for surface in surfaces.values()], dtype=np.float64).max(axis=0)
     cell = width // 2
     scale = min((cell - 2 * _MARGIN) / spans[1], (0.75 * cell - 3 * _MARGIN) / spans[2])
@@ -188,17 +196,17 @@ def _make_inflated(dataset: Dataset, subject: str, width: int) -> BrainView:
         points = surface.points.astype(np.float64)
         points -= (points.max(axis=0) + points.min(axis=0)) / 2
         across, up, towards = (np.sign(axis) * points[:, abs(axis) - 1] for axis in axes)
-        placed = np.stack([cell / 2 + across * scale, (rows + _MARGIN) / 2 - up * scale], axis=1)
-        seen = nearest_vertices(placed, surface.polys, (rows, cell), depth=towards)
+        positions = np.stack([cell / 2 + across * scale, (rows + _MARGIN) / 2 - up * scale], axis=1)
+        seen = nearest_vertices(positions, surface.polys, (rows, cell), depth=towards)
         facing = np.abs(vertex_normals(surface.points, surface.polys)[:, abs(axes[2]) - 1])
-        light = greys[side] * (0.55 + 0.45 * facing)
+        light = grays[side] * (0.55 + 0.45 * facing)
         window = np.s_[(k // 2) * rows : (k // 2 + 1) * rows, (k % 2) * cell : (k % 2 + 1) * cell]
         vertices[window] = np.where(seen >= 0, seen + (n_left if side == "rh" else 0), -1)
         shade[window] = np.where(seen >= 0, 255 * light[seen], 255)
     return BrainView("inflated", vertices, shade, _voxels(dataset, subject), n_left, float(scale), np.zeros((2, 2)))
 
 
-def _fold_grey(folded: Surface) -> NDArray[np.float64]:
+def _fold_gray(folded: Surface) -> NDArray[np.float64]:
     return np.where(sulcal(folded.points, folded.polys), _SULCUS, _GYRUS)
 
 

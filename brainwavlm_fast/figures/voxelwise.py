@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..results.saved import SavedRun
-from .style import COLOURS, COLUMN, Drawing, NothingToDraw, new_figure, on_paper, tidy
+from .style import COLORS, COLUMN, Drawing, NothingToDraw, new_figure, on_paper, tidy
 
 _BINS = 60
 _CEILING_BINS = np.linspace(0, 1, 11)
@@ -18,8 +18,10 @@ def draw_scatter(x: NDArray, y: NDArray, *, labels: tuple[str, str], title: str)
 
     Parameters
     ----------
-    x, y : (n_voxels,) correlations; voxels without both are left out.
-    labels : the models.
+    x, y : NDArray
+        (n_voxels,) correlations; voxels without both are left out.
+    labels : tuple[str, str]
+        The models.
     """
     from matplotlib.colors import LogNorm
 
@@ -63,12 +65,12 @@ def _ticks(top: float) -> list[int]:
 
 @on_paper
 def draw_ceiling(run: SavedRun) -> Drawing:
-    """Noise ceilings of voxels, and what both models reach of them."""
-    found = (run.evaluation or {}).get("noise_ceiling")
+    """Noise ceilings of voxels, and how far both models reach."""
+    summary = (run.evaluation or {}).get("noise_ceiling")
     arrays = run.voxels("noise_ceiling", "encoding/pretrained", "encoding/tuned")
-    if not found or len(arrays) < 3:
+    if not summary or len(arrays) < 3:
         raise NothingToDraw(
-            f"{run.folder}: its evaluation holds no noise ceiling (the test story has no single presentations in this "
+            f"{run.folder}: its evaluation holds no noise ceiling (the test story has no individual repeats in this "
             "data set, or there are several test stories)."
         )
     ceiling, before, after = arrays.values()
@@ -79,12 +81,12 @@ def draw_ceiling(run: SavedRun) -> Drawing:
     middles = (_CEILING_BINS[:-1] + _CEILING_BINS[1:]) / 2
     where = np.clip(np.digitize(ceiling, _CEILING_BINS) - 1, 0, len(middles) - 1)
     n = np.bincount(where, minlength=len(middles))
-    for values, label, colour, marker in (
+    for values, label, color, marker in (
         (before, "pre-trained", "0.45", "o"),
-        (after, run.model, COLOURS[0], "s"),
+        (after, run.model, COLORS[0], "s"),
     ):
         means = np.divide(np.bincount(where, values, len(middles)), n, out=np.full(len(n), np.nan), where=n > 0)
-        top.plot(middles, means, color=colour, marker=marker, label=label)
+        top.plot(middles, means, color=color, marker=marker, label=label)
     top.plot([0, 1], [0, 1], color="0.3", linewidth=0.8, linestyle="--", label="ceiling")
     bottom.hist(ceiling, _CEILING_BINS, color="0.7", edgecolor="white")
     for axes in (top, bottom):
@@ -94,16 +96,16 @@ def draw_ceiling(run: SavedRun) -> Drawing:
     bottom.set_xlabel("Noise ceiling (largest Pearson r a model could reach)")
     top.legend(frameon=False, loc="upper left")
     figure.suptitle(run.label)
-    whole = found["sets"].get("all", {})
+    cortex = summary["sets"].get("all", {})
     share = ", ".join(
-        f"{name} {whole[key]:.2f}"
+        f"{name} {cortex[key]:.2f}"
         for key, name in (("pretrained", "pre-trained"), ("tuned", run.model))
-        if whole.get(key)
+        if cortex.get(key)
     )
     return Drawing(
         figure,
-        f"{run.label}: noise ceilings from {found['n_repeats']} repeats of the test story, and mean correlation of "
-        f"voxels by their ceiling. {found['caveat']}",
+        f"{run.label}: noise ceilings from {summary['n_repeats']} repeats of the test story, and mean correlation of "
+        f"voxels by their ceiling. {summary['caveat']}",
         f"Mean ceiling {ceiling.mean():.3f} over {len(ceiling):,} voxels. Mean r divided by the ceiling, where that is "
-        f"{found['floor']} or more: {share or 'not known'}.",
+        f"{summary['floor']} or more: {share or 'not known'}.",
     )

@@ -1,4 +1,4 @@
-"""One self-contained page about what was run and what came out, from saved results."""
+"""One self-contained HTML page about runs and their results, from saved results."""
 
 from __future__ import annotations
 

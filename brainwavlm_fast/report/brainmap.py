@@ -1,4 +1,4 @@
-"""The map that can be hovered: a subject's view, its voxels' values and names, packed for the page's script."""
+"""The interactive map: a subject's view, its voxels' values and names, packed for the page's script."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ from ..figures.brains import THRESHOLD, Brain, VoxelMap
 from ..figures.style import png_bytes
 
 WIDTH = 1000  # pixels
-_STEP = 1e-4  # of a correlation: values are kept as whole steps in 16 bits
+_STEP = 1e-4  # of a correlation: values are stored as int16 multiples of it
 _NO_VALUE, _OUTSIDE = -32768, 0xFFFFFF
 _LONGEST = 255
 _KINDS = ("svg", "a2009s")  # names of voxels: regions that were drawn, and Destrieux's parcels
 
 
 def encode_map(brain: Brain, maps: Sequence[VoxelMap], pretrained: NDArray, names: VoxelNames) -> dict[str, Any]:
-    """Everything the script needs to draw, hover and read out maps of one subject; plain JSON values.
+    """Everything that the script needs to draw one subject's maps and to answer the pointer; plain JSON values.
 
     Parameters
     ----------
-    maps : what can be shown. A difference is packed as the two that it is made of, each once, so that many maps of
-        few models stay small.
-    pretrained : (n_voxels,) correlations that the threshold is put on.
-    names : what each voxel is called.
+    maps : Sequence[VoxelMap]
+        What can be shown. A difference is packed as the two that it is made of, each once, so that many maps of few
+        models stay small.
+    pretrained : NDArray
+        (n_voxels,) correlations that the threshold is put on.
+    names : VoxelNames
+        The name of each voxel.
     """
     from matplotlib import colormaps
 
     view = brain.view
     packed: dict[str, int] = {}  # base64 of scores -> its number
-    shown = [_map(found, packed) for found in maps]
+    shown = [_describe(voxel_map, packed) for voxel_map in maps]
     height, width = view.vertices.shape
-    colours = {name: _base64(colormaps[name](np.arange(256), bytes=True)[:, :3]) for name in (VALUES, CHANGE)}
+    colors = {name: _base64(colormaps[name](np.arange(256), bytes=True)[:, :3]) for name in (VALUES, CHANGE)}
     return {
         "width": width,
         "height": height,
@@ -51,21 +54,25 @@ def encode_map(brain: Brain, maps: Sequence[VoxelMap], pretrained: NDArray, name
         "labels": names.labels,
         "label": _base64(names.of_voxels.astype("<u2")),
         "step": _STEP,
-        "colours": colours,
+        "colors": colors,
         "maps": shown,
         "scores": list(packed),
     }
 
 
 class VoxelNames:
-    """Where each voxel lies, in words; nothing is known where the subject's anatomy is not here.
+    """Where each voxel lies, in words; empty if the subject's anatomy is missing.
 
     Attributes
     ----------
-    labels : every combination of side, drawn regions and parcel that occurs; the first is for no name at all.
-    of_voxels : (n_voxels,) which of them.
-    regions : side and name -> bool (n_voxels,), for tables.
-    missing : why some names are not known.
+    labels : list[str]
+        Every combination of side, drawn regions and parcel that occurs; the first is for no name at all.
+    of_voxels : NDArray[np.int64]
+        (n_voxels,) index into the labels.
+    regions : dict[str, NDArray[bool]]
+        Side and name -> bool (n_voxels,), for tables.
+    missing : list[str]
+        Why some names are not known.
     """
 
     def __init__(self, brain: Brain, subject: str, n_voxels: int) -> None:
@@ -77,7 +84,7 @@ class VoxelNames:
                 self.regions[f"{side} {name}".strip()] = mask
                 for voxel in np.flatnonzero(mask):
                     words[voxel].append(name or side)
-        combined = [", ".join(dict.fromkeys(own)) for own in words]
+        combined = [", ".join(dict.fromkeys(names)) for names in words]
         self.labels = ["", *sorted(set(combined) - {""})]
         number = {label: k for k, label in enumerate(self.labels)}
         self.of_voxels = np.array([number[label] for label in combined], dtype=np.int64)
@@ -128,16 +135,16 @@ def mean_by_region(names: VoxelNames, run_values: Iterable[tuple[str, NDArray]])
     return rows
 
 
-def _map(found: VoxelMap, packed: dict[str, int]) -> dict[str, Any]:
-    low, high = limits(found.values, centred=found.centred)
+def _describe(voxel_map: VoxelMap, packed: dict[str, int]) -> dict[str, Any]:
+    low, high = limits(voxel_map.values, centered=voxel_map.centered)
     scores, minus = (
         None if values is None else packed.setdefault(_steps(values), len(packed))
-        for values in (found.scores, found.minus)
+        for values in (voxel_map.scores, voxel_map.minus)
     )
     return {
-        "title": found.title,
-        "unit": found.unit,
-        "colours": CHANGE if found.centred else VALUES,
+        "title": voxel_map.title,
+        "unit": voxel_map.unit,
+        "colors": CHANGE if voxel_map.centered else VALUES,
         "low": low,
         "high": high,
         "scores": scores,
@@ -146,7 +153,7 @@ def _map(found: VoxelMap, packed: dict[str, int]) -> dict[str, Any]:
 
 
 def _steps(values: NDArray) -> str:
-    """Values as base64 of whole steps, int16; NaN and what does not fit are no value."""
+    """Values as base64 of int16 multiples of the step; NaN and what does not fit are no value."""
     scaled = np.rint(np.nan_to_num(values, nan=np.inf) / _STEP)
     known = np.isfinite(values) & (np.abs(scaled) <= 32767)
     return _base64(np.where(known, np.where(known, scaled, 0), _NO_VALUE).astype("<i2"))

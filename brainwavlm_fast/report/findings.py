@@ -1,8 +1,9 @@
-"""What a reader of the numbers should know before believing them, as far as the results record it."""
+"""Warnings and notes for the reader of the numbers, as far as the results record them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from ..results.folders import END_OF_GRID
@@ -10,7 +11,8 @@ from ..results.saved import Saved, SavedRun
 
 _DEPARTURES = (
     "It was trained with the preset authors-release: positive Lanczos lobes only, TR times on the scanner's clock, and "
-    "blocks without their context, as in the published scripts; these are known mistakes, kept to be measured."
+    "blocks without their context, as in the published scripts; these are known mistakes, reproduced so "
+    "that they can be measured."
 )
 
 
@@ -24,10 +26,18 @@ class Finding(NamedTuple):
 
 def findings(saved: Saved) -> list[Finding]:
     """Everything worth saying, warnings first."""
-    found = [finding for run in saved.runs for finding in _of_run(run)]
-    found += [finding for _, summary in saved.probes for finding in _of_probes(summary)]
-    found += list(_of_all(saved))
-    return sorted(found, key=lambda finding: finding.level != "warning")
+    everything = [finding for run in saved.runs for finding in _of_run(run)]
+    everything += [finding for _, summary in saved.probes for finding in _of_probes(summary)]
+    everything += _of_all(saved)
+    return sorted(everything, key=lambda finding: finding.level != "warning")
+
+
+def merged_findings(saved: Saved, notes: Iterable[Finding]) -> list[Finding]:
+    """The findings, then ``notes``; what is true of several runs is said once, of all of them."""
+    labels: dict[tuple[Literal["warning", "note"], str], list[str]] = {}
+    for finding in (*findings(saved), *notes):
+        labels.setdefault((finding.level, finding.text), []).append(finding.where)
+    return [Finding(level, ", ".join(names), text) for (level, text), names in labels.items()]
 
 
 def _of_run(run: SavedRun) -> Iterator[Finding]:
@@ -44,7 +54,7 @@ def _of_run(run: SavedRun) -> Iterator[Finding]:
         yield Finding("warning", where, f"It has not been evaluated; run `bwlm evaluate {run.folder}`.")
         return
     yield from _of_epochs(run, run.evaluation)
-    yield from _of_voxels(run.evaluation, where)
+    yield from _of_voxels(run, run.evaluation)
     yield from _of_alphas(run.evaluation["alphas"], run.evaluation["encoding"]["all"]["n_voxels"], where)
 
 
@@ -71,17 +81,19 @@ def _of_epochs(run: SavedRun, evaluation: dict[str, Any]) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _of_voxels(evaluation: dict[str, Any], where: str) -> Iterator[Finding]:
-    encoding = evaluation["encoding"]
+def _of_voxels(run: SavedRun, evaluation: dict[str, Any]) -> Iterator[Finding]:
+    encoding, where = evaluation["encoding"], run.label
     if excluded := encoding["all"]["n_excluded"]:
         yield Finding("warning", where, f"{excluded:,} voxels with NaN or a constant in some story are in no mean.")
     if "ac" not in encoding:
+        check = shlex.join(["bwlm", "check", "--data", evaluation["data"]["root"], "--subject", run.subject])
+        again = shlex.join(["bwlm", "evaluate", str(run.folder), "--out", f"{run.measured.name}-2"])
         yield Finding(
-            "note", where, "Auditory cortex is not known in this data set, so that its means are missing; they need a "
-            "mask_ac.nii.gz beside mask_thick.nii.gz.",
+            "note", where, "The means over auditory cortex are missing: it is made from the subject's surfaces and its "
+            f"aparc.a2009s annotation. Run `{check}`, which says what to download; then `{again}`.",
         )  # fmt: skip
     if encoding["all"].get("ceiling") is not None:
-        yield Finding("note", where, "The brain is planted: how large an effect is was chosen when it was simulated.")
+        yield Finding("note", where, "The brain is simulated: the size of every effect was chosen in advance.")
     if evaluation["significance"] is None:
         yield Finding(
             "note", where, "No significance was tested (--permutations 0, or a test story that is too short)."
@@ -89,7 +101,9 @@ def _of_voxels(evaluation: dict[str, Any], where: str) -> Iterator[Finding]:
     ceiling = evaluation["noise_ceiling"]
     if ceiling is None:
         yield Finding(
-            "note", where, "No noise ceiling: the test story has no single presentations here, or there are several."
+            "note",
+            where,
+            "No noise ceiling: the test story has no individual repeats, or there are several test stories.",
         )
     else:
         yield Finding("note", where, ceiling["caveat"])
@@ -126,7 +140,7 @@ def _of_all(saved: Saved) -> Iterator[Finding]:
     results = [run.evaluation for run in saved.evaluated] + [
         s for _, s in (*saved.transfers, *saved.probes) if "data" in s
     ]
-    data = sorted({str(found["data"]["version"]) for found in results if found})
+    data = sorted({str(result["data"]["version"]) for result in results if result})
     if len(data) > 1:
         yield Finding("warning", where, f"Results are of different versions of the data: {', '.join(data)}.")
     if "unknown" in data:
@@ -134,8 +148,8 @@ def _of_all(saved: Saved) -> Iterator[Finding]:
             "note", where, "The data set's version is not known: dataset_description.json is missing or says nothing."
         )
     packages: dict[str, set[str]] = {}
-    for found in results:
-        for name, version in found.get("provenance", {}).get("versions", {}).items() if found else ():
+    for result in results:
+        for name, version in result.get("provenance", {}).get("versions", {}).items() if result else ():
             packages.setdefault(name, set()).add(version)
     mixed = [f"{name} ({', '.join(sorted(versions))})" for name, versions in packages.items() if len(versions) > 1]
     if mixed:

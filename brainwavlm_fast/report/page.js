@@ -1,5 +1,5 @@
 "use strict";
-// Maps that can be hovered. The data stands in the page as JSON; brainmap.py says how it is packed.
+// Interactive maps. Their data is in the page as JSON; brainmap.py says how it is packed.
 
 const NO_VALUE = -32768, OUTSIDE = 0xffffff;
 
@@ -51,7 +51,7 @@ async function brainMap(root) {
   const scores = data.scores.map((packed) => view(packed, 2, "getInt16"));
   const pretrained = scores[data.pretrained];
   const maps = data.maps.map((map) => ({ ...map, values: shownValues(scores[map.scores], scores[map.minus]) }));
-  const colours = Object.fromEntries(Object.entries(data.colours).map(([name, packed]) => [name, bytes(packed)]));
+  const colors = Object.fromEntries(Object.entries(data.colors).map(([name, packed]) => [name, bytes(packed)]));
   const [base, lines] = await Promise.all([picture(data.base), picture(data.lines)]);
   const cross = { x: Math.floor(width / 4), y: Math.floor(height / 2), shown: false };
   let painted = null;
@@ -60,15 +60,15 @@ async function brainMap(root) {
   const hidden = (voxel) => filter.checked && !(pretrained[voxel] !== NO_VALUE && pretrained[voxel] * data.step > Number(level.value));
 
   function paint() {
-    const { values, low, high, colours: name } = map(), table = colours[name];
+    const { values, low, high, colors: name } = map(), table = colors[name];
     context.drawImage(base, 0, 0);
     const image = context.getImageData(0, 0, width, height);
     for (let k = 0; k < pixels.length; k++) {
       const voxel = pixels[k] - 1;
       if (pixels[k] === 0 || pixels[k] === OUTSIDE || values[voxel] === NO_VALUE || hidden(voxel)) continue;
       const share = (values[voxel] * data.step - low) / (high - low);
-      const colour = 3 * Math.min(255, Math.max(0, Math.floor(256 * share)));
-      for (let c = 0; c < 3; c++) image.data[4 * k + c] = table[colour + c];
+      const color = 3 * Math.min(255, Math.max(0, Math.floor(256 * share)));
+      for (let c = 0; c < 3; c++) image.data[4 * k + c] = table[color + c];
     }
     context.putImageData(image, 0, 0);
     if (lines) context.drawImage(lines, 0, 0);
@@ -80,8 +80,8 @@ async function brainMap(root) {
   function drawCross() {
     context.putImageData(painted, 0, 0);
     if (!cross.shown) return;
-    for (const [colour, thick] of [["#fff", 5], ["#000", 2]]) {
-      context.strokeStyle = colour;
+    for (const [color, thick] of [["#fff", 5], ["#000", 2]]) {
+      context.strokeStyle = color;
       context.lineWidth = thick;
       context.beginPath();
       context.moveTo(cross.x - 12, cross.y + 0.5);
@@ -93,9 +93,9 @@ async function brainMap(root) {
   }
 
   function drawScale() {
-    const { low, high, unit, colours: name } = map();
+    const { low, high, unit, colors: name } = map();
     const bar = root.querySelector(".bar").getContext("2d"), image = bar.createImageData(256, 1);
-    for (let k = 0; k < 256; k++) image.data.set([...colours[name].subarray(3 * k, 3 * k + 3), 255], 4 * k);
+    for (let k = 0; k < 256; k++) image.data.set([...colors[name].subarray(3 * k, 3 * k + 3), 255], 4 * k);
     bar.putImageData(image, 0, 0);
     root.querySelector(".low").textContent = low.toFixed(2);
     root.querySelector(".high").textContent = high.toFixed(2);

@@ -1,1 +1,1 @@
-"""Result folders: writing them whole, reading them back. Stands on config and files alone."""
+"""Result folders: writing them atomically, reading them back. Stands on config and files alone."""

@@ -1,4 +1,4 @@
-"""An evaluation's voxelwise numbers as maps that other programs open: NIfTI volumes, or gifti on a surface."""
+"""An evaluation's voxelwise numbers as maps for other programs: NIfTI volumes, or gifti on a surface."""
 
 from __future__ import annotations
 
@@ -37,39 +37,43 @@ def export_maps(
 
     Parameters
     ----------
-    run : the run folder.
-    what : ``gain`` (tuned minus pre-trained), or names of datasets of a number a voxel in ``voxels.hf5``.
-    form : ``nifti``: one volume a map, in the space of the subject's reference image; ``gifti``: one ``.func.gii`` a
-        map and hemisphere, and the surface to show it on.
-    surface : which surface, for gifti.
-    evaluation : folder of the results inside the run.
-    out : folder of the maps; by default ``maps`` beside the results. Files there are never overwritten.
-    data : the data set, if it is no longer where the run's configuration says.
+    run : Path | str
+        The run folder.
+    what : Sequence[str], default DEFAULT
+        ``gain`` (tuned minus pre-trained), or names of datasets with one number per voxel in ``voxels.hf5``.
+    form : Form, default 'nifti'
+        ``nifti``: volumes in the reference image's space; ``gifti``: one file per hemisphere, and a surface.
+    surface : Kind, default 'inflated'
+        Which surface, for gifti.
+    evaluation : str, default 'evaluation'
+        Folder of the results inside the run.
+    out : Path | str, optional
+        Folder of the maps; by default ``maps`` beside the results. Files there are never overwritten.
+    data : Path | str, optional
+        The data set, if it has moved since the run was configured.
 
     Raises
     ------
-    BwlmError : the run was not evaluated, a name is unknown, the anatomy is not here, or a file is there already.
+    BwlmError
+        The run was not evaluated, a name is unknown, the anatomy is missing, or a file exists already.
     """
     run = Path(run)
     if form not in get_args(Form):
         raise ConfigError(f"--as is '{form}': {suggest(form, get_args(Form))}")
     config = read_run_config(run)
     dataset = find_dataset(data if data is not None else config.data)
-    source, summary = run / evaluation / "voxels.hf5", run / evaluation / SUMMARY
+    source = run / evaluation / "voxels.hf5"
     if not source.is_file():
-        raise CheckpointError(f"{source} is not there; run `bwlm evaluate {run}` first.")
-    evaluated = read_json(summary).get("subject") if summary.is_file() else None  # one of several, perhaps
-    subject = dataset.subject(evaluated or config.train.subject)
+        raise CheckpointError(f"{source} is missing; run `bwlm evaluate {run}` first.")
+    subject = dataset.subject(_evaluated_subject(run / evaluation) or config.train.subject)
     values = {name: read_voxels(source, name) for name in what}
     folder = Path(out) if out is not None else run / evaluation / "maps"
     stems = {name: f"{subject}-{name.replace('/', '-')}" for name in what}
-    if form == "nifti":
-        paths = {name: [folder / f"{stem}.nii.gz"] for name, stem in stems.items()}
-    else:
-        paths = {name: [folder / f"{stem}.{side}.func.gii" for side in SIDES] for name, stem in stems.items()}
-    for path in [path for several in paths.values() for path in several]:
-        if path.exists():
-            raise BwlmError(f"{path} exists; nothing was written. Choose another --out.")
+    endings = [".nii.gz"] if form == "nifti" else [f".{side}.func.gii" for side in SIDES]
+    paths = {name: [folder / f"{stem}{ending}" for ending in endings] for name, stem in stems.items()}
+    written = [path for several in paths.values() for path in several]
+    if existing := [path for path in written if path.exists()]:
+        raise BwlmError(f"{existing[0]} exists; nothing was written. Choose another --out.")
     space = voxel_space(dataset, subject)
     if form == "nifti":
         for name, (path,) in paths.items():
@@ -78,7 +82,7 @@ def export_maps(
         _write_on_surface(dataset, subject, surface, values, paths, folder)
     for name, stem in stems.items():
         _describe(folder / f"{stem}.json", run, subject, name, dataset)
-    return [path for several in paths.values() for path in several]
+    return written
 
 
 def read_voxels(source: Path, name: str) -> NDArray[Any]:
@@ -86,7 +90,8 @@ def read_voxels(source: Path, name: str) -> NDArray[Any]:
 
     Raises
     ------
-    ConfigError : there is no such map; says which there are.
+    ConfigError
+        The name is unknown; says which are known.
     """
     with open_hdf5(source) as file:
         n_voxels = file["encoding/pretrained"].shape[0]
@@ -104,6 +109,12 @@ def read_voxels(source: Path, name: str) -> NDArray[Any]:
         return np.asarray(file[name][:])
 
 
+def _evaluated_subject(folder: Path) -> str | None:
+    """The subject that was evaluated, one of the run's; None if the summary is missing."""
+    path = folder / SUMMARY
+    return read_json(path).get("subject") if path.is_file() else None
+
+
 def _write_on_surface(
     dataset: Dataset,
     subject: str,
@@ -117,8 +128,8 @@ def _write_on_surface(
         drawn_on, columns = load_surface(dataset, subject, surface, side), vertex_voxels(dataset, subject, side)
         if not shape.exists():
             write_surface(shape, drawn_on, side, surface)
-        for name, own in values.items():
-            write_vertices(paths[name][k], vertex_values(own, columns), side, name=name)
+        for name, voxel_values in values.items():
+            write_vertices(paths[name][k], vertex_values(voxel_values, columns), side, name=name)
 
 
 def _describe(path: Path, run: Path, subject: str, name: str, dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Result folders: read back when they are there, never overwritten, written whole."""
+"""Result folders: read back if they exist, never overwritten, written atomically."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ END_OF_GRID = 1 / 3  # share of voxels or dimensions at an end of the grid of al
 
 
 def read_run_config(run: Path) -> RunConfig:
-    """The configuration of a run folder; a :class:`CheckpointError` if it is none."""
+    """The configuration of a run folder; anything else is a :class:`CheckpointError`."""
     path = run / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{run} is not a run (no config.json); give the folder that `bwlm train --out` made.")
@@ -26,23 +26,23 @@ def read_run_config(run: Path) -> RunConfig:
 
 
 def finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """The summary already there for these settings; None if there is none."""
+    """The summary that a folder has for these settings; None if it has none."""
     path = folder / SUMMARY
     if not path.exists():
         return None
     summary = read_json(path)
-    there = summary.get("settings") if isinstance(summary, dict) else None
-    if there == settings:
+    recorded = summary.get("settings") if isinstance(summary, dict) else None
+    if recorded == settings:
         return dict(summary)
-    differs = [name for name in settings if not isinstance(there, dict) or there.get(name) != settings[name]]
+    differs = [name for name in settings if not isinstance(recorded, dict) or recorded.get(name) != settings[name]]
     raise BwlmError(
         f"{folder} holds results of other settings ({', '.join(differs)}); it was not overwritten. "
-        f"Give this one a name of its own, such as --out {folder.name}-2."
+        f"Choose another name, such as --out {folder.name}-2."
     )
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], **attributes: Any) -> None:
-    """Write an HDF5 file of named arrays, whole or not at all."""
+    """Write an HDF5 file of named arrays, atomically."""
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         for name, values in arrays.items():
             file[name] = values

@@ -22,13 +22,16 @@ _HOW = {"lora": "", "full": " without LoRA", "frozen": ", readout only"}
 
 @dataclass(frozen=True, eq=False)  # a run is itself, and can be a key
 class SavedRun:
-    """A run folder, and what was measured on it: for a run on several subjects, on one of them.
+    """A run folder and its results; for a run on several subjects, those of one of them.
 
     Attributes
     ----------
-    label : names the run among those opened with it, such as ``UTS01-nonac``; also a file name.
-    training, evaluation, probes : their summaries; None where there is none.
-    measured : folder of the evaluation.
+    label : str
+        Names the run among those opened with it, such as ``UTS01-nonac``; also a file name.
+    training, evaluation, probes : dict[str, Any] | None
+        Their summaries; None if not run yet.
+    measured : Path
+        Folder of the evaluation.
     """
 
     folder: Path
@@ -59,15 +62,16 @@ class SavedRun:
 
     @property
     def folders(self) -> tuple[Path, Path]:
-        """Where what is known of it lies: the run and its evaluation."""
+        """Its result folders: the run and its evaluation."""
         return self.folder, self.measured
 
     def voxels(self, *names: str) -> dict[str, NDArray[Any]]:
-        """Arrays of the evaluation's ``voxels.hf5`` by name, those that are there.
+        """Arrays of the evaluation's ``voxels.hf5`` by name, as far as the file has them.
 
         Raises
         ------
-        CheckpointError : the file is missing or damaged.
+        CheckpointError
+            The file is missing or damaged.
         """
         path = self.measured / "voxels.hf5"
         try:
@@ -81,15 +85,15 @@ class SavedRun:
     def voxel_sets(self) -> dict[str, NDArray[np.bool_]]:
         """The voxel sets that the evaluation averaged over."""
         assert self.evaluation is not None
-        found = self.voxels(*(f"voxel_sets/{name}" for name in self.evaluation["encoding"]))
-        return {name.removeprefix("voxel_sets/"): mask.astype(bool) for name, mask in found.items()}
+        masks = self.voxels(*(f"voxel_sets/{name}" for name in self.evaluation["encoding"]))
+        return {name.removeprefix("voxel_sets/"): mask.astype(bool) for name, mask in masks.items()}
 
 
 @dataclass(frozen=True)
 class Saved:
-    """Everything that was given: runs, and transfers and probes that lie in folders of their own.
+    """Everything that was opened: runs, and transfers and probes that have separate folders.
 
-    ``transfers`` and ``probes`` are folders and summaries; ``probes`` holds those of the runs, too.
+    ``transfers`` and ``probes`` are folders and summaries; ``probes`` includes those of the runs.
     """
 
     runs: tuple[SavedRun, ...]
@@ -125,32 +129,35 @@ def open_saved(paths: Sequence[Path | str], *, evaluation: str = "evaluation") -
 
     Parameters
     ----------
-    evaluation : name of the evaluation inside each run.
+    evaluation : str, default 'evaluation'
+        Name of the evaluation inside each run.
 
     Raises
     ------
-    ConfigError : nothing was given.
-    CheckpointError : a folder is none of these, or a file in it is damaged.
+    ConfigError
+        No folder was given.
+    CheckpointError
+        A folder is none of these, or a file in it is damaged.
     """
     if not paths:
         raise ConfigError("give at least one run folder, such as runs/UTS02-all.")
     folders = list(dict.fromkeys(Path(path) for path in paths))
-    found: dict[str, list[tuple[Path, dict[str, Any]]]] = {"matrices": [], "targets": []}
+    others: dict[str, list[tuple[Path, dict[str, Any]]]] = {"matrices": [], "targets": []}
     runs = []
     for folder in folders:
         if (folder / "config.json").is_file():
             runs.append(folder)
             continue
         summary = _summary(folder)
-        kind = next((kind for kind in found if summary is not None and kind in summary), None)
+        kind = next((kind for kind in others if summary is not None and kind in summary), None)
         if kind is None or summary is None:
             raise CheckpointError(
                 f"{folder} is neither a run (it has no config.json) nor results of `bwlm transfer` or `bwlm probe`."
             )
-        found[kind].append((folder, summary))
+        others[kind].append((folder, summary))
     opened = _open_runs(runs, evaluation)
     probes = {run.folder / "probes": run.probes for run in opened if run.probes is not None}
-    return Saved(opened, tuple(found["matrices"]), (*probes.items(), *found["targets"]))
+    return Saved(opened, tuple(others["matrices"]), (*probes.items(), *others["targets"]))
 
 
 def tuned_pair(first: SavedRun, second: SavedRun) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -158,7 +165,8 @@ def tuned_pair(first: SavedRun, second: SavedRun) -> tuple[NDArray[Any], NDArray
 
     Raises
     ------
-    CheckpointError : their numbers of voxels differ.
+    CheckpointError
+        Their numbers of voxels differ.
     """
     one, other = (run.voxels("encoding/tuned")["encoding/tuned"] for run in (first, second))
     if len(one) != len(other):
@@ -193,24 +201,24 @@ def _open_runs(folders: list[Path], evaluation: str) -> tuple[SavedRun, ...]:
 
 
 def _open_run(folder: Path, name: str, config: RunConfig, evaluation: str) -> Iterator[SavedRun]:
-    """A run, once; one on several subjects once for each that it was evaluated on."""
+    """A run, once; one on several subjects once per subject that it was evaluated on."""
     training, probes = _summary(folder), _summary(folder / "probes", "targets")
     folders = [folder / evaluation, *(folder / f"{evaluation}-{subject}" for subject in config.train.more_subjects)]
-    found = {path: summary for path in folders if (summary := _summary(path, "encoding")) is not None}
-    for path in found or folders[:1]:
-        summary = found.get(path)
+    summaries = {path: summary for path in folders if (summary := _summary(path, "encoding")) is not None}
+    for path in summaries or folders[:1]:
+        summary = summaries.get(path)
         label = f"{name}_{summary['subject']}" if summary and config.train.more_subjects else name
         yield SavedRun(folder, label, config, path, training, summary, probes)
 
 
 def _summary(folder: Path, key: str = "") -> dict[str, Any] | None:
-    """The summary in a folder; None without one. ``key`` is what it must hold."""
+    """The summary in a folder; None if it has none. ``key`` must be in it."""
     path = folder / SUMMARY
     if not path.is_file():
         return None
     summary = read_json(path)
     if not isinstance(summary, dict) or (key and key not in summary):
-        raise CheckpointError(f"{path} is not what it should be (no '{key}'); remove its folder and make it again.")
+        raise CheckpointError(f"{path} is invalid (no '{key}'); remove its folder and make it again.")
     return summary
 
 

@@ -1,6 +1,6 @@
-"""The planted brain: a data set in ds003020's layout whose truth is known.
+"""A simulated brain with known ground truth ("planted"): a data set in ds003020's layout.
 
-A room of its own above data, model and evaluation: its teacher is a model, and its truth is measured by the evaluation.
+It stands above data, model and evaluation: its teacher is a model, and its truth is measured by the evaluation.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The planted cortex: which voxel follows what, through which read-out, and with how much noise.
+"""The simulated cortex: which voxel follows what, through which readout, and with how much noise.
 
-Most voxels follow the teacher's meaning, an auditory set follows log-mel energies; each has a linear read-out, a
-haemodynamic response and a noise ceiling of its own. Two hemispheres differ in noise.
+Most voxels follow the teacher's meaning, an auditory set follows log-mel energies; each has its own linear readout,
+hemodynamic response and noise ceiling. The hemispheres differ in noise.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def make_anatomy(n_voxels: int, n_ac: int) -> Anatomy:
 
 @dataclass(frozen=True)
 class Cortex:
-    """One subject's voxels: read-outs of meaning and of sound, haemodynamics, ceilings, all (n_voxels, ...)."""
+    """One subject's voxels: readouts of meaning and of sound, hemodynamics, ceilings, all (n_voxels, ...)."""
 
     anatomy: Anatomy
     meaning: NDArray[np.float64]
@@ -80,7 +80,7 @@ class Cortex:
 
         ``latents`` and ``mel`` carry ``max(DELAYS)`` rows of context before the first response.
         """
-        meaning, sound = _standardised(latents, fit_on), _standardised(mel, fit_on)
+        meaning, sound = _standardized(latents, fit_on), _standardized(mel, fit_on)
         ac = self.anatomy.ac
         raw = {}
         for story in latents:
@@ -116,7 +116,7 @@ class Cortex:
 
 
 def make_cortex(anatomy: Anatomy, n_latents: int, n_mels: int, rng: np.random.Generator) -> Cortex:
-    """Draw a subject: read-outs, haemodynamic responses and ceilings."""
+    """Draw a subject: readouts, hemodynamic responses and ceilings."""
     n = anatomy.n_voxels
     ceilings = ceiling_quantiles(n, rng) * np.where(anatomy.rh, RIGHT_CEILING, 1.0)
     ceilings[anatomy.ac] = rng.uniform(*_AC_CEILINGS, int(anatomy.ac.sum()))
@@ -124,7 +124,7 @@ def make_cortex(anatomy: Anatomy, n_latents: int, n_mels: int, rng: np.random.Ge
         anatomy,
         meaning=rng.standard_normal((n, n_latents)),
         sound=rng.standard_normal((n, n_mels)),
-        hrf=haemodynamics(rng.normal(5.0, 0.7, n)),
+        hrf=hemodynamics(rng.normal(5.0, 0.7, n)),
         ceilings=ceilings,
     )
 
@@ -134,7 +134,7 @@ def ceiling_quantiles(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return rng.permutation(np.interp((np.arange(n) + 0.5) / n, _QUANTILES, _CEILINGS))
 
 
-def haemodynamics(peaks: NDArray[np.float64]) -> NDArray[np.float64]:
+def hemodynamics(peaks: NDArray[np.float64]) -> NDArray[np.float64]:
     """Gamma-shaped responses that peak at ``peaks`` s, sampled at the delays: (n_voxels, n_delays), unit sum."""
     seconds = TR * np.array(DELAYS, dtype=np.float64)
     shape = 7.0
@@ -143,7 +143,7 @@ def haemodynamics(peaks: NDArray[np.float64]) -> NDArray[np.float64]:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _standardised(values: Mapping[str, NDArray], fit_on: list[str]) -> dict[str, NDArray[np.float64]]:
+def _standardized(values: Mapping[str, NDArray], fit_on: list[str]) -> dict[str, NDArray[np.float64]]:
     together = np.concatenate([values[story] for story in fit_on])
     mean, std = together.mean(0), together.std(0)
     return {story: (value - mean) / std for story, value in values.items()}

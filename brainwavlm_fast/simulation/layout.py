@@ -17,7 +17,7 @@ from .stories import Spoken
 
 
 def write_sound(path: Path, spoken: Spoken, *, mono: bool, rng: np.random.Generator) -> None:
-    """A 16-bit WAV at 44.1 kHz, stereo unless ``mono``: both channels the voice, each with noise of its own."""
+    """A 16-bit WAV at 44.1 kHz, stereo unless ``mono``: both channels hold the voice, each with its own noise."""
     channels = 1 if mono else 2
     noise = 1e-3 * rng.standard_normal((len(spoken.sound), channels)).astype(np.float32)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def write_responses(path: Path, data: NDArray[np.float64], repeats: NDArray[np.f
 
 
 def write_embeddings(path: Path, lexicon: Lexicon) -> None:
-    """Words and their meaning in GloVe's text format: a word and its numbers a line."""
+    """Words and their meaning in GloVe's text format: one word and its numbers per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = zip(lexicon.spellings, lexicon.embeddings, strict=True)
     path.write_text("".join(f"{w} {' '.join(f'{x:.6f}' for x in row)}\n" for w, row in rows), encoding="utf-8")

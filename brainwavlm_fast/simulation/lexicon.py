@@ -17,18 +17,21 @@ VOWELS = ("aa", "iy", "uw", "eh")
 SYLLABLES = tuple((c, v) for c in CONSONANTS for v in VOWELS)
 N_TOPICS = 6
 N_DIMENSIONS = 12
-WORD_SPREAD = 0.5  # size of a word's own meaning beside its topic's
+WORD_SPREAD = 0.5  # size of a word's meaning relative to its topic's
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The words of a planted brain.
+    """The words of a simulated brain's language.
 
     Attributes
     ----------
-    words : (n_words, 2) syllables of each word, as indices into ``SYLLABLES``.
-    topics : (n_words,) topic of each word.
-    embeddings : (n_words, 12) meaning of each word, unit variance in each dimension.
+    words : NDArray[np.int64]
+        (n_words, 2) syllables of each word, as indices into ``SYLLABLES``.
+    topics : NDArray[np.int64]
+        (n_words,) topic of each word.
+    embeddings : NDArray[np.float64]
+        (n_words, 12) meaning of each word, unit variance in each dimension.
     """
 
     words: NDArray[np.int64]
@@ -46,7 +49,7 @@ class Lexicon:
 
 
 def make_lexicon(rng: np.random.Generator) -> Lexicon:
-    """Draw a lexicon: six disjoint matchings of the syllables, one a topic, and balanced embeddings."""
+    """Draw a lexicon: six disjoint matchings of the syllables, one per topic, and balanced embeddings."""
     words, topics = [], []
     renamed = rng.permutation(len(SYLLABLES))
     for topic, pairs in enumerate(rng.permutation(_matchings(len(SYLLABLES)))[:N_TOPICS]):
@@ -58,15 +61,15 @@ def make_lexicon(rng: np.random.Generator) -> Lexicon:
 
 
 def make_meaning(words: NDArray[np.int64], topics: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Embeddings (n_words, 12): a topic's centre plus a word's own part, made orthogonal to syllable counts."""
-    centres = rng.standard_normal((N_TOPICS, N_DIMENSIONS))
-    raw = centres[topics] + WORD_SPREAD * rng.standard_normal((len(words), N_DIMENSIONS))
+    """Embeddings (n_words, 12): a topic's center plus a part per word, made orthogonal to syllable counts."""
+    centers = rng.standard_normal((N_TOPICS, N_DIMENSIONS))
+    raw = centers[topics] + WORD_SPREAD * rng.standard_normal((len(words), N_DIMENSIONS))
     # each word holds two syllables, so their counts' span includes the constant
     return _without(raw, syllable_counts(words))
 
 
 def make_meaning_apart(lexicon: Lexicon, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Embeddings (n_words, 12) that nothing in a lexicon's own predicts: orthogonal to them, to topics, to sounds."""
+    """Embeddings (n_words, 12) that a lexicon's embeddings do not predict: orthogonal to them, to topics, to sounds."""
     raw = rng.standard_normal((len(lexicon.words), N_DIMENSIONS))
     topics = np.eye(N_TOPICS)[lexicon.topics]
     return _without(raw, np.hstack([lexicon.counts(), topics, lexicon.embeddings]))

@@ -1,4 +1,4 @@
-"""How large a planted brain is, and which random stream each part of it draws from."""
+"""The size of a simulated ("planted") brain, and the random stream that each part of it draws from."""
 
 from __future__ import annotations
 
@@ -32,17 +32,24 @@ MONO = ("avatar", "naked")  # a few of the real stories are mono, too
 
 @dataclass(frozen=True)
 class Settings:
-    """A planted brain's size and seed; the same settings make the same data set.
+    """A simulated brain's size and seed; the same settings make the same data set.
 
     Attributes
     ----------
-    seed : everything is drawn from it, each part from a stream of its own.
-    subjects : which of UTS01 to UTS03.
-    null : plant no teacher: meaning, and what auditory cortex follows, is what the pre-trained student hears already.
-    n_training, training_trs, validation_trs, test_trs : stories and their lengths in TRs of 2 s.
-    n_voxels, n_ac : voxels of each subject, and those of auditory cortex among them.
-    lesson_minutes : speech for the student's pre-training and the teacher's lessons, apart from the stories.
-    student_steps, teacher_steps : optimiser steps.
+    seed : int, default 0
+        Everything is drawn from it, each part from a separate stream.
+    subjects : tuple[str, ...], default SUBJECTS
+        Which of UTS01 to UTS03.
+    null : bool, default False
+        Plant no teacher: meaning, and what auditory cortex follows, is what the pre-trained student hears already.
+    n_training, training_trs, validation_trs, test_trs : int
+        Training stories, and the lengths of stories in TRs of 2 s.
+    n_voxels, n_ac : int
+        Voxels of each subject, and those of auditory cortex among them.
+    lesson_minutes : float, default 20.0
+        Speech for the student's pre-training and the teacher's lessons, apart from the stories.
+    student_steps, teacher_steps : int, default 400
+        Optimizer steps.
     """
 
     seed: int = 0
@@ -61,10 +68,10 @@ class Settings:
     def __post_init__(self) -> None:
         for name in self.subjects:
             if name not in SUBJECTS:
-                raise ConfigError(f"unknown planted subject '{name}': {suggest(name, SUBJECTS)}")
+                raise ConfigError(f"unknown simulated subject '{name}': {suggest(name, SUBJECTS)}")
         if not self.subjects or not 1 <= self.n_training <= len(TRAINING) or self.seed < 0:
             raise ConfigError(
-                f"a planted brain needs a subject, 1 to {len(TRAINING)} training stories and a seed >= 0."
+                f"a simulated brain needs a subject, 1 to {len(TRAINING)} training stories and a seed >= 0."
             )
         if self.lesson_minutes < 5:
             raise ConfigError(f"lesson_minutes is {self.lesson_minutes}; student and teacher need at least 5.")

@@ -1,8 +1,8 @@
-"""The planted cortex as a surface: one sheet a hemisphere, folded back and forth until it has met every voxel.
+"""The simulated cortex as a surface: one sheet per hemisphere, folded back and forth until it has met every voxel.
 
 The sheet is a rectangle of vertices. Along u it climbs one layer of voxels, turns, comes down the next, from lateral to
-medial; along v it runs from front to back. Two vertices a voxel each way, so that a voxel's nearest vertex is always in
-it. Beyond the last layer come a few rows of medial wall, which no voxel holds.
+medial; along v it runs from front to back. Two vertices per voxel each way, so that a voxel's nearest vertex is always
+in it. Beyond the last layer come a few rows of medial wall, which no voxel holds.
 """
 
 from __future__ import annotations
@@ -29,11 +29,16 @@ class Sheet:
 
     Attributes
     ----------
-    middle, normal : float64 (n_u * n_v, 3), the mid-thickness points, and the unit vectors from white matter to pia.
-    along : float64 (n_u,), the way from the sheet's start, in voxels.
-    layer : int (n_u,), the layer of voxels that a row runs through; -1 in a bend, -2 in the medial wall.
-    ac : bool (n_u, n_v), auditory cortex.
-    right : the mirror image.
+    middle, normal : NDArray[np.float64]
+        float64 (n_u * n_v, 3), the mid-thickness points, and the unit vectors from white matter to pia.
+    along : NDArray[np.float64]
+        float64 (n_u,), the way from the sheet's start, in voxels.
+    layer : NDArray[np.int64]
+        int (n_u,), the layer of voxels that a row runs through; -1 in a bend, -2 in the medial wall.
+    ac : NDArray[bool]
+        bool (n_u, n_v), auditory cortex.
+    right : bool
+        The mirror image.
     """
 
     middle: NDArray[np.float64]
@@ -54,7 +59,7 @@ class Sheet:
         return np.flatnonzero(self.layer == -1).reshape(-1, len(_TURN))[1::2, len(_TURN) // 2]
 
     def faces(self, keep: NDArray[np.bool_] | None = None) -> NDArray[np.int32]:
-        """Two triangles between each four neighbouring vertices, all of them in ``keep`` (n_u, n_v)."""
+        """Two triangles between each four neighboring vertices, all of them in ``keep`` (n_u, n_v)."""
         number = np.arange(self.ac.size).reshape(self.shape)
         a, b, c, d = (part.ravel() for part in (number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:]))
         faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])

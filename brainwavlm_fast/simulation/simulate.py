@@ -1,6 +1,6 @@
-"""``bwlm simulate``: a planted brain in ds003020's layout, with the truth beside it.
+"""``bwlm simulate``: a simulated brain in ds003020's layout, with the ground truth beside it.
 
-Student -> teacher -> what the brain follows -> noisy responses; every step in a file of its own.
+Student -> teacher -> what the brain follows -> noisy responses; one file per step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .layout import write_embeddings, write_index, write_responses, write_sound,
 from .lexicon import Lexicon, make_lexicon, make_meaning_apart
 from .settings import MONO, NPZ_SURFACES, OWN_TEACHER, TEST, VERSION, Settings, planted_model
 from .sheet import make_sheets
-from .speech import WAV_RATE, synthesise_syllables
+from .speech import WAV_RATE, synthesize_syllables
 from .stories import Spoken, tell_story, window_meaning
 from .student import pretrain_student
 from .surface_files import write_anatomy
@@ -40,17 +40,20 @@ _LESSONS = 4
 def simulate(
     folder: Path | str, settings: Settings, *, reuse: Path | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Write a planted brain; returns the truth's summary.
+    """Write a simulated brain with known ground truth ("planted"); returns the truth's summary.
 
     Parameters
     ----------
-    folder : must not exist, or be empty; it appears whole or not at all.
-    reuse : another planted brain of the same seed and settings whose student and teachers are taken.
+    folder : Path | str
+        Must not exist, or be empty; it is written atomically.
+    reuse : Path, optional
+        Another simulated brain of the same seed and settings whose student and teachers are taken.
 
     Raises
     ------
-    BwlmError : the folder is in use, ``reuse`` is of other settings, or the plant would be empty (the student's
-        attention is uniform, or it predicts the brain already).
+    BwlmError
+        The folder is in use, ``reuse`` is of other settings, or the plant would be empty (the student's attention is
+        uniform, or it predicts the brain already).
     """
     folder, progress = Path(folder), progress or Progress()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -67,7 +70,7 @@ class _Making:
         self.settings, self.progress = settings, progress
         self.reuse = None if reuse is None else _check_reuse(reuse, settings)
         self.lexicon: Lexicon = make_lexicon(settings.stream("lexicon"))
-        self.tokens = synthesise_syllables(settings.stream("voice"))
+        self.tokens = synthesize_syllables(settings.stream("voice"))
 
     def write(self, root: Path) -> dict[str, Any]:
         settings = self.settings
@@ -132,7 +135,7 @@ class _Making:
         save_wavlm(model, folder)
 
     def _teachers(self, root: Path, frozen: Any) -> dict[str, Teacher]:
-        """The shared teacher and UTS03's own, as far as the subjects need them."""
+        """The shared teacher and UTS03's, as far as the subjects need them."""
         settings = self.settings
         finetune: Finetune = "frozen" if settings.null else "lora"
         config = planted_model(str(root / "student"), finetune=finetune)
@@ -167,7 +170,7 @@ class _Making:
         with self.progress.task("telling stories", len(settings.stories)) as advance:
             for name, n_trs in settings.stories.items():
                 rng = settings.stream(f"story-{name}")
-                # The last response is centred at 11 + 2 (n_trs - 1) s; real audio outlasts it by some 10 s.
+                # The last response is centered at 11 + 2 (n_trs - 1) s; real audio outlasts it by some 10 s.
                 spoken = tell_story(self.lexicon, self.tokens, 11 + TR * n_trs + 6, rng)
                 write_sound(root / "stimuli" / f"{name}.wav", spoken, mono=name in MONO, rng=rng)
                 write_textgrid(root / "derivative" / "TextGrids" / f"{name}.TextGrid", spoken, self.lexicon)
@@ -207,11 +210,11 @@ def _describe(settings: Settings) -> dict[str, Any]:
 
 
 def _check_reuse(reuse: Path, settings: Settings) -> Path:
-    """The other data set, if its student and teachers are those that these settings would make."""
+    """The other data set, if its student and teachers are what these settings would make."""
     try:
         theirs = read_json(reuse / "truth" / "settings.json")
     except BwlmError as error:
-        raise BwlmError(f"--reuse {reuse}: not a planted brain ({error})") from None
+        raise BwlmError(f"--reuse {reuse}: not a simulated brain ({error})") from None
     ours = _describe(settings)
     for name in ("version", "seed", "null", "lesson_minutes", "student_steps", "teacher_steps"):
         if theirs.get(name) != ours[name]:

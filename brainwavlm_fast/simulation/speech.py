@@ -1,4 +1,4 @@
-"""A source-filter synthesiser: glottal pulses through three moving formants, one syllable at a time.
+"""A source-filter synthesizer: glottal pulses through three moving formants, one syllable at a time.
 
 It is speech-like where the model looks: voicing, formant transitions from consonant to vowel, pauses, pitch and rate
 that vary from token to token. Each syllable is made a few times over, and stories draw from these tokens.
@@ -22,7 +22,7 @@ _LOCI = {"b": (200, 700, 2100), "d": (200, 1750, 2650), "g": (200, 2200, 2300)}
 _TRANSITION = 0.05  # s from locus to vowel
 
 
-def synthesise_syllables(rng: np.random.Generator) -> list[list[NDArray[np.float32]]]:
+def synthesize_syllables(rng: np.random.Generator) -> list[list[NDArray[np.float32]]]:
     """Tokens of every syllable: ``tokens[syllable][variant]`` is float32 sound at 44.1 kHz, peak about 1."""
     return [[_syllable(*syllable, rng) for _ in range(N_TOKENS)] for syllable in SYLLABLES]
 
@@ -49,11 +49,11 @@ def _syllable(consonant: str, vowel: str, rng: np.random.Generator) -> NDArray[n
 
 
 def _resonate(sound: NDArray, track: NDArray, bandwidth: float, block: int) -> NDArray:
-    """A two-pole resonator whose centre follows ``track``, one value a block."""
+    """A two-pole resonator whose center follows ``track``, one value per block."""
     out, state = np.empty_like(sound), np.zeros(2)
     radius = np.exp(-np.pi * bandwidth / WAV_RATE)
-    for k, centre in enumerate(track):
-        angle = 2 * np.pi * centre / WAV_RATE
+    for k, center in enumerate(track):
+        angle = 2 * np.pi * center / WAV_RATE
         a = [1.0, -2 * radius * np.cos(angle), radius**2]
         piece = slice(k * block, (k + 1) * block)
         out[piece], state = lfilter([1 - radius], a, sound[piece], zi=state)

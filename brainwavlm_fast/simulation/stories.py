@@ -22,9 +22,12 @@ class Spoken:
 
     Attributes
     ----------
-    sound : float32 (n_samples,) at 44.1 kHz.
-    words : (start, end, index into the lexicon), in seconds, in order.
-    phones : (start, end, name), in seconds, in order.
+    sound : NDArray[np.float32]
+        float32 (n_samples,) at 44.1 kHz.
+    words : list[tuple[float, float, int]]
+        (start, end, index into the lexicon), in seconds, in order.
+    phones : list[tuple[float, float, str]]
+        (start, end, name), in seconds, in order.
     """
 
     sound: NDArray[np.float32]

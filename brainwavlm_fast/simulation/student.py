@@ -1,4 +1,4 @@
-"""The student: a tiny WavLM, briefly pre-trained on the planted language by masked prediction of log-mel clusters.
+"""The student: a tiny WavLM, briefly pre-trained on the simulated language by masked prediction of log-mel clusters.
 
 An untrained network's attention is uniform and its features know no word: a brain planted on it would either be
 predicted by everything or learned by nothing. Steps are counted, so that the same seed makes the same student.
@@ -22,7 +22,7 @@ N_CLUSTERS = 40
 CROP = 2 * SAMPLE_RATE
 BATCH = 16
 LEARNING_RATE = 2e-3
-_HOP = 320  # samples a frame of WavLM
+_HOP = 320  # samples per frame of WavLM
 _SPANS, _SPAN = 5, 10  # masked spans of a 2 s crop, frames each: half of it, as in HuBERT and WavLM
 
 

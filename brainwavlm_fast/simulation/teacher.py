@@ -49,9 +49,12 @@ def fit_teacher(
 
     Parameters
     ----------
-    config : the student, and how the teacher is tuned.
-    lessons : for each lesson its story and the meaning of each of its windows, (n_windows, 12).
-    steps : optimiser steps of 64 windows each.
+    config : ModelConfig
+        The student, and how the teacher is tuned.
+    lessons : Sequence[tuple[Story, NDArray]]
+        For each lesson its story and the meaning of each of its windows, (n_windows, 12).
+    steps : int
+        Optimizer steps of 64 windows each.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)

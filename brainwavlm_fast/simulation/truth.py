@@ -1,8 +1,8 @@
-"""What is known of a planted brain: how well anything could predict it, from the signal itself down to the student.
+"""Ground truth of a simulated brain: how well anything could predict it, from the signal itself down to the student.
 
-Three truths a voxel, all correlations on the test story: the noise-free signal; ridge on what the brain follows
+Three truths per voxel, all correlations on the test story: the noise-free signal; ridge on what the brain follows
 (meaning as the teacher hears it; for auditory cortex the sound's energies, or what the null has in their place); ridge
-on the teacher's features, the ceiling of tuning.
+on the teacher's features, the best that tuning could reach.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def measure_truth(
     teacher: Mapping[str, NDArray],
     student: Mapping[str, NDArray],
 ) -> Truth:
-    """The truths of one subject, each (n_voxels,); ``validation_*`` are for the plant's own check."""
+    """The truths of one subject, each (n_voxels,); ``validation_*`` are for :func:`check_plant`."""
     split = StorySplit(tuple(settings.training), (VALIDATION,), (TEST,))
     responses = _InMemory(measured)
 
@@ -89,7 +89,7 @@ def check_plant(student: Encoder, story: Story, truth: Truth) -> None:
     student_r, teacher_r = (float(truth[f"validation_{name}"][outside].mean()) for name in ("student", "teacher"))
     if student_r > MAX_PRETRAINED * teacher_r:
         raise BwlmError(
-            f"the student predicts the planted voxels already ({student_r:.3f}; the teacher {teacher_r:.3f}) on "
+            f"the student already predicts the simulated voxels ({student_r:.3f}; the teacher {teacher_r:.3f}, on "
             f"{VALIDATION}): little could be gained. Use another seed, or more teacher steps."
         )
 

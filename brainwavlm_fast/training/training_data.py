@@ -20,6 +20,7 @@ from ..data import (
     make_split,
     read_responses,
     read_target,
+    require_sound,
     unusable_voxels,
     usable_dimensions,
 )
@@ -170,7 +171,7 @@ def open_training_data(
     with progress.task("opening audio", len(used)) as advance:
         for name in used:
             try:
-                audio = load_audio(dataset.require(dataset.audio_path(name)))
+                audio = load_audio(require_sound(dataset, name))
                 stories[name] = Story(audio, dataset.n_trs(name), config.model, for_training=True)
             except DataError as error:
                 raise DataError(f"story {name}: {error}") from None

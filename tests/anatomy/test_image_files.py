@@ -69,6 +69,7 @@ def test_gifti_holds_each_vertexs_voxel(dataset, tmp_path, side):
     assert image.darrays[0].meta["Name"] == "gain"
     shown = image.agg_data()
     assert shown.shape == columns.shape
+    assert (columns == -1).any()
     assert np.isnan(shown[columns == -1]).all()
     np.testing.assert_array_equal(shown[columns >= 0], given.astype(np.float32)[columns[columns >= 0]])
 

@@ -72,7 +72,7 @@ def test_sulci_are_lines_on_the_map(planted_tree):
         np.testing.assert_allclose(line[:, 0], line[0, 0], atol=1e-3)
 
 
-def test_vertices_that_a_cut_took_off_join_their_neighbours(planted_tree, copy):
+def test_vertices_that_a_cut_took_off_join_their_neighbors(planted_tree, copy):
     path = copy.root / "derivative" / "pycortex-db" / "UTS01" / "overlays.svg"
     text = path.read_text()
     width = float(text.split('width="')[1].split('"')[0])

@@ -66,11 +66,11 @@ def test_a_vertex_lies_in_its_voxel_by_nibabels_reckoning(planted_tree):
     np.testing.assert_array_equal(vertex_voxels(dataset, "S01", "rh"), expected)
 
 
-def test_centres_and_columns_are_inverse(planted_tree):
+def test_centers_and_columns_are_inverse(planted_tree):
     space = voxel_space(Dataset(planted_tree[0]), "S02")
     assert space.n_voxels == 800
-    np.testing.assert_array_equal(space.columns(space.centres()), np.arange(800))
-    assert (space.columns(space.centres() + 1000) == -1).all()
+    np.testing.assert_array_equal(space.columns(space.centers()), np.arange(800))
+    assert (space.columns(space.centers() + 1000) == -1).all()
 
 
 @pytest.mark.parametrize(("atlas", "name"), [("a2009s", "S_temporal_sup"), ("aparc", "transversetemporal")])

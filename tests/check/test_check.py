@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from brainwavlm_fast.check.dataset import check_dataset
-from brainwavlm_fast.data import Dataset
+from brainwavlm_fast.check import check_dataset
+from brainwavlm_fast.config import RunConfig, preset
+from brainwavlm_fast.data import Dataset, StorySplit
+from brainwavlm_fast.errors import DataError
+from brainwavlm_fast.progress import Progress
+from brainwavlm_fast.training.training_data import open_training_data
 from tests.helpers.tree import N_VOXELS
 
 
@@ -77,6 +81,8 @@ def spoil(dataset, kind):
         soundfile.write(audio, np.zeros(0), 16_000)
     elif kind == "audio noise":
         audio.write_bytes(b"none")
+    elif kind == "truncated audio":
+        audio.write_bytes(audio.read_bytes()[:-40])
     elif kind == "missing audio":
         audio.unlink()
     elif kind == "unlisted":
@@ -90,13 +96,14 @@ def spoil(dataset, kind):
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("rows", "avatar.hf5 has 24 rows, respdict.json - 20 is 23"),
+        ("rows", "avatar.hf5 has 24 rows; respdict.json says 43 recorded TRs for avatar, so 23 rows are expected"),
         ("width", "avatar.hf5 has 41 voxels, the others 40"),
         ("truncated", "is not a whole HDF5 file"),
         ("all nan", "every voxel holds NaN"),
-        ("short audio", "avatar.wav lasts 50.0 s, but its last response is centred at 55 s"),
+        ("short audio", "avatar.wav lasts 50.0 s, but its last response is centered at 55 s"),
         ("no samples", "avatar.wav holds no samples"),
         ("audio noise", "avatar.wav cannot be read as audio"),
+        ("truncated audio", "avatar.wav is truncated"),
         ("missing audio", "avatar.wav is not in the tree"),
         ("unlisted", "newstory is not in respdict.json"),
         ("mask", "voxels, responses have 40 columns"),
@@ -107,6 +114,16 @@ def test_what_disagrees_is_named_and_stops_training(dataset, kind, says):
     report = check_dataset(dataset)
     assert any(says in problem for problem in problems(report))
     assert report.trainable == []
+
+
+@pytest.mark.parametrize("kind", ["short audio", "no samples", "audio noise", "truncated audio"])
+def test_training_refuses_the_sound_that_the_check_refuses(dataset, kind):
+    spoil(dataset, kind)
+    (problem,) = problems(check_dataset(dataset))
+    config = RunConfig(str(dataset.root), "paper", *preset("paper"))
+    with pytest.raises(DataError) as refused:
+        open_training_data(config, dataset, StorySplit(("avatar",), (), ()), {}, Progress())
+    assert str(refused.value) == f"story avatar: {problem}"
 
 
 def test_a_damaged_textgrid_is_named_and_training_can_do_without(dataset):

@@ -1,4 +1,4 @@
-"""Values on a brain: the right colour at the right place, grey where there is nothing to show, units."""
+"""Values on a brain: the right color at the right place, gray where there is nothing to show, units."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ def view(planted_tree, tmp_path_factory):
     return open_view(find_dataset(planted_tree[0]), "UTS01", width=400, cache=tmp_path_factory.mktemp("views"))
 
 
-def test_each_pixel_has_its_voxels_colour(view):
+def test_each_pixel_has_its_voxels_color(view):
     values = np.linspace(-0.1, 1, 800)
     values[7] = np.nan
     shown = values > 0.2
     picture = paint(view, values, shown=shown)
-    low, high = limits(values[shown], centred=False)
+    low, high = limits(values[shown], centered=False)
     assert low == 0
     expected = colormaps[VALUES](np.clip(values / high, 0, 1), bytes=True)[:, :3]
     for voxel in (300, 555, 799):
         pixels = picture[view.voxels == voxel]
         assert len(pixels)
         assert (pixels == expected[voxel]).all()
-    for grey in (view.voxels == 7, view.voxels == 100, view.voxels == -1):  # NaN, below the threshold, no voxel
-        assert grey.any()
-        assert (picture[grey] == view.shade[grey][:, None]).all()
+    for gray in (view.voxels == 7, view.voxels == 100, view.voxels == -1):  # NaN, below the threshold, no voxel
+        assert gray.any()
+        assert (picture[gray] == view.shade[gray][:, None]).all()
 
 
-def test_a_change_is_centred_on_white(view):
+def test_a_change_is_centerd_on_white(view):
     values = np.zeros(800)
     values[1::2] = np.linspace(-2, 1, 400)
-    assert limits(values, centred=True)[0] == -limits(values, centred=True)[1]
-    picture = paint(view, values, centred=True)
+    assert limits(values, centered=True)[0] == -limits(values, centered=True)[1]
+    picture = paint(view, values, centered=True)
     nothing = np.isin(view.voxels, np.arange(0, 800, 2))
+    assert nothing.any()
     assert (picture[nothing] == np.array(colormaps[CHANGE](0.5, bytes=True)[:3])).all()
 
 
@@ -49,8 +50,8 @@ def test_values_of_another_subject_are_refused(view):
         paint(view, np.zeros(799))
 
 
-def test_nothing_to_colour_is_a_grey_brain(view):
-    assert limits(np.array([]), centred=False) == (0, 1)
+def test_nothing_to_color_is_a_gray_brain(view):
+    assert limits(np.array([]), centered=False) == (0, 1)
     assert (paint(view, np.full(800, np.nan)) == view.shade[:, :, None]).all()
 
 

@@ -44,7 +44,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return figures
 
 
-def test_a_png_with_labelled_axes_and_the_summarys_points(tmp_path: Path, drawn: list[Figure]) -> None:
+def test_a_png_with_labeled_axes_and_the_summarys_points(tmp_path: Path, drawn: list[Figure]) -> None:
     path = draw_epoch_curves(summary(), tmp_path / "curve.png")
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert [p.name for p in tmp_path.iterdir()] == ["curve.png"]
@@ -57,12 +57,12 @@ def test_a_png_with_labelled_axes_and_the_summarys_points(tmp_path: Path, drawn:
     curves = {line.get_label(): line for line in test.get_lines()}
     assert list(curves["Whole cortex (1,234 voxels)"].get_xdata()) == [0, 1, 3, 5]
     assert list(curves["Outside auditory cortex (1,234 voxels)"].get_ydata()) == pytest.approx([0.4, 0.41, 0.43, 0.45])
-    assert list(curves["Whole cortex: ceiling"].get_ydata()) == [0.6, 0.6]
-    assert "Auditory cortex: ceiling" not in curves
+    assert list(curves["Whole cortex: teacher's features"].get_ydata()) == [0.6, 0.6]
+    assert "Auditory cortex: teacher's features" not in curves
     filled = [line for line in test.get_lines() if list(line.get_xdata()) == [3]]
     assert len(filled) == 3
-    colours = {line.get_color() for label, line in curves.items() if "voxels" in label}
-    assert len(colours) == 3
+    colors = {line.get_color() for label, line in curves.items() if "voxels" in label}
+    assert len(colors) == 3
 
 
 def test_only_the_sets_there_are_drawn_and_no_validation_is_said(tmp_path: Path, drawn: list[Figure]) -> None:

@@ -92,5 +92,5 @@ def test_a_run_without_repeats_has_no_ceiling(tmp_path):
     path = folder / "evaluation/summary.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"noise_ceiling": None}))
     (run,) = open_saved([folder]).runs
-    with pytest.raises(NothingToDraw, match="no single presentations"):
+    with pytest.raises(NothingToDraw, match="no individual repeats"):
         draw_ceiling(run)

@@ -22,7 +22,7 @@ def make_saved_run(
     *,
     subject: str = "UTS01",
     roi: str = "nonac",
-    tune: str = "lora",
+    finetune: str = "lora",
     data: Path | str = "ds003020",
     n_voxels: int = N_VOXELS,
     evaluated: bool = True,
@@ -34,7 +34,7 @@ def make_saved_run(
     """A trained run, evaluated unless told otherwise; what was planted in its numbers is ``gain`` outside AC."""
     model, train = preset("paper")
     train = replace(train, subject=subject, more_subjects=more_subjects, roi=roi, epochs=4)
-    config = RunConfig(str(data), "paper", replace(model, finetune=tune), train)
+    config = RunConfig(str(data), "paper", replace(model, finetune=finetune), train)
     config.to_json(folder / "config.json")
     write_json(
         folder / "summary.json",

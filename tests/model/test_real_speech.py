@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import WavLMConfig, WavLMModel
 
-from brainwavlm_fast.check.dataset import check_dataset
+from brainwavlm_fast.check import check_dataset
 from brainwavlm_fast.config import RunConfig, preset
 from brainwavlm_fast.data import Dataset, load_audio
 from brainwavlm_fast.model import BrainWavLM, Story

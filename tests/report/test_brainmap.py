@@ -1,4 +1,4 @@
-"""The map to hover: unpacked as the page's script does, it is the view, the values and the names that went in."""
+"""The interactive map: unpacked as the page's script does, it is the view, the values and the names that went in."""
 
 from __future__ import annotations
 
@@ -43,13 +43,14 @@ def test_what_is_packed_comes_out(brain, planted_tree):
     assert ((pixels == 0xFFFFFF) == (brain.view.vertices < 0)).all()
     inside = brain.view.vertices >= 0
     assert (pixels[inside] - 1 == brain.view.voxels[inside]).all()
-    assert [(m["scores"], m["minus"], m["colours"]) for m in data["maps"]] == [(0, 1, "RdBu_r"), (0, None, "viridis")]
+    assert [(m["scores"], m["minus"], m["colors"]) for m in data["maps"]] == [(0, 1, "RdBu_r"), (0, None, "viridis")]
     assert (len(data["scores"]), data["pretrained"]) == (2, 1)
     for packed, expected in zip(data["scores"], (values, before), strict=True):
         steps = unpack(packed, "<i2")
         assert steps[3] == -32768
         np.testing.assert_allclose(steps[4:] * data["step"], expected[4:], atol=data["step"] / 2 + 1e-12)
     labels = [data["labels"][k] for k in unpack(data["label"], "<u2")]
+    assert len(labels) == 800
     dataset = brain.dataset
     lh, drawn = voxel_set(dataset, "UTS01", "lh"), voxel_set(dataset, "UTS01", "svg:AC")
     for voxel, label in enumerate(labels):
@@ -89,8 +90,8 @@ def test_maps_of_four_runs_at_full_width_are_small(brain):
     n = 95_556
     rng = np.random.default_rng(0)
     seen = np.repeat(rng.integers(0, n, 120_000), 5).reshape(600, 1000).astype(np.int32)
-    grey = rng.choice(np.array([158, 209], np.uint8), seen.shape)
-    view = BrainView("flat", seen, grey, np.arange(n, dtype=np.int32), n // 2, 1.0, np.zeros((2, 2)))
+    gray = rng.choice(np.array([158, 209], np.uint8), seen.shape)
+    view = BrainView("flat", seen, gray, np.arange(n, dtype=np.int32), n // 2, 1.0, np.zeros((2, 2)))
     names = VoxelNames.__new__(VoxelNames)
     names.labels, names.of_voxels = [""], np.zeros(n, np.int64)
     before, *runs = rng.uniform(-0.2, 0.8, (5, n))

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import shutil
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
+from brainwavlm_fast.anatomy import available_sets
+from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.config import RunConfig
+from brainwavlm_fast.data import find_dataset
 from brainwavlm_fast.report.findings import findings
 from brainwavlm_fast.results.saved import open_saved
 from tests.helpers.saved_runs import make_probes, make_saved_run
@@ -38,7 +45,7 @@ def test_a_usual_run(tmp_path):
     assert level(found, "3 of 5 epochs were evaluated (0, 2, 4)") == "note"
     assert level(found, "selected on the test data") == "note"
     assert level(found, "One subject") == "note"
-    assert not [text for text in found if "tuned) chose" in text or "planted" in text or "preset" in text]
+    assert not [text for text in found if "tuned) chose" in text or "simulated" in text or "preset" in text]
     assert list(found.values()) == sorted(found.values(), reverse=True)  # warnings first
 
 
@@ -53,8 +60,8 @@ def test_a_usual_run(tmp_path):
         (lambda s: s.update(best_epoch=0), "nothing was gained", "warning"),
         (lambda s: s.update(significance=None), "No significance was tested", "note"),
         (lambda s: s.update(noise_ceiling=None), "No noise ceiling", "note"),
-        (lambda s: s["encoding"].pop("ac"), "Auditory cortex is not known", "note"),
-        (lambda s: s["encoding"]["all"].update(ceiling=0.3), "The brain is planted", "note"),
+        (lambda s: s["encoding"].pop("ac"), "means over auditory cortex are missing", "note"),
+        (lambda s: s["encoding"]["all"].update(ceiling=0.3), "The brain is simulated", "note"),
         (lambda s: s["data"].update(version="unknown"), "version is not known", "note"),
         (
             lambda s: s["alphas"]["tuned"].update(largest=40),
@@ -68,6 +75,24 @@ def test_an_evaluation_with_a_flaw(tmp_path, change, words, expected):
     assert words not in " ".join(said(folder))
     changed(folder, "evaluation/summary.json", change)
     assert level(said(folder), words) == expected
+
+
+def test_what_it_advises_for_auditory_cortex_can_be_done(tmp_path, planted_tree):
+    tree = shutil.copytree(planted_tree[0], tmp_path / "tree")
+    annotation = tree / "derivative/freesurfer_subjdir/UTS01/label/lh.aparc.a2009s.annot"
+    annotation.rename(tmp_path / "annotation")
+    annotation.symlink_to("absent")  # as git-annex leaves what was not fetched
+    folder = make_saved_run(tmp_path / "run", data=tree)
+    changed(folder, "evaluation/summary.json", lambda s: s["encoding"].pop("ac"))
+    (text,) = [text for text in said(folder) if "auditory cortex" in text]
+    check, again = re.findall("`bwlm (.*?)`", text)
+    advised = CliRunner().invoke(app, shlex.split(check)).stdout
+    (get,) = [line.split("datalad get ")[1] for line in advised.splitlines() if "freesurfer_subjdir" in line]
+    assert any(annotation.is_relative_to(tree / path) for path in get.split())
+    annotation.unlink()
+    (tmp_path / "annotation").rename(annotation)  # what datalad would have done
+    assert "ac" in available_sets(find_dataset(tree), "UTS01")[0]
+    assert shlex.split(again) == ["evaluate", str(folder), "--out", "evaluation-2"]
 
 
 def test_a_run_that_is_not_finished_or_departs_from_the_method(tmp_path):

@@ -7,13 +7,14 @@ import re
 from itertools import pairwise
 
 import pytest
+from jinja2 import UndefinedError
 from typer.testing import CliRunner
 
 from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.errors import BwlmError
 from brainwavlm_fast.report import page as page_module
 from brainwavlm_fast.report import write_report
-from brainwavlm_fast.report.markup import Markup, element, embedded_json, text
+from brainwavlm_fast.report.page import page_template
 from tests.helpers.outline import Outline
 from tests.helpers.reported import make_reported_run
 from tests.helpers.saved_runs import make_saved_run, make_transfer
@@ -64,18 +65,21 @@ def test_its_structure_is_accessible(page):
     assert any(attributes.get("aria-live") == "polite" for _, attributes, _ in outline.elements)
     tables = outline.all("table")
     assert len(tables) == len(outline.all("caption")) >= 5
-    assert all(attributes.get("scope") in ("row", "col") for _, attributes, _ in outline.all("th"))
+    heads = outline.all("th")
+    assert len(heads) > 2 * len(tables)
+    assert all(attributes.get("scope") in ("row", "col") for _, attributes, _ in heads)
     scrolling = [attributes for _, attributes, _ in outline.elements if "scroll" in attributes.get("class", "").split()]
+    assert len(scrolling) > len(tables)  # all of them, and wide figures
     assert all(attributes["tabindex"] == "0" and attributes["aria-label"] for attributes in scrolling)
-    labelled = [
+    labeled = [
         attributes.get("aria-label") for _, attributes, _ in outline.all("input") if attributes["type"] == "number"
     ]
-    assert labelled == ["Threshold"]
+    assert labeled == ["Threshold"]
 
 
-def test_its_colours_are_told_apart(page):
-    def luminance(colour):
-        parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+def test_its_colors_are_told_apart(page):
+    def luminance(color):
+        parts = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -86,7 +90,7 @@ def test_its_colours_are_told_apart(page):
     inks = {"#1b1e21", "#4a5056", "#0b57d0"}
     papers = {"#ffffff", "#f4f5f6", "#fff7ed"}
     style = page[page.index("<style>") : page.index("</style>")]
-    assert set(re.findall(r"[^-]color: (#\w+)", style)) | {"#0b57d0"} == inks  # no other colour of text
+    assert set(re.findall(r"[^-]color: (#\w+)", style)) | {"#0b57d0"} == inks  # no other color of text
     assert set(re.findall(r"background: (#\w{6})", style)) <= papers
     assert min(contrast(ink, paper) for ink in inks for paper in papers) > 4.5
 
@@ -111,7 +115,7 @@ def test_its_numbers_are_the_results(whole):
     for name, title in (("all", "Whole cortex"), ("ac", "Auditory cortex")):
         means = f"{encoding[name]['pretrained']:.4f}{encoding[name]['tuned']:.4f}"
         assert [row for row in rows if row.startswith(f"UTS01-nonac{title}{means}")]
-    assert "+12.5" in page  # of the transfer
+    assert [row for row in rows if row.startswith("tuned on UTS01-all+12.5")]  # of the transfer
     for heading in ("In short", "Warnings and data quality", "On the brain", "Figures", "Numbers", "What was run",
                     "Repeat it", "How to cite"):  # fmt: skip
         assert f">{heading}</h2>" in page
@@ -140,6 +144,7 @@ def test_what_is_true_of_many_runs_is_said_once(tmp_path):
 def test_what_users_write_is_text(tmp_path, planted_tree):
     evil = '<img src=x onerror="alert(1)">'
     folder = make_saved_run(tmp_path / "run", roi="all", data=planted_tree[0], n_voxels=800)
+    alike = [make_saved_run(tmp_path / name, evaluated=False) for name in ("<script>", "<script>alert(2)<")]
     for path in (folder / "config.json", folder / "evaluation/summary.json"):
         found = json.loads(path.read_text())
         (found["train"] if "train" in found else found["config"]["train"])["target"] = f"/data/{evil}</script>.hf5"
@@ -148,23 +153,27 @@ def test_what_users_write_is_text(tmp_path, planted_tree):
     found = json.loads(path.read_text())
     found["settings"]["stories"]["test"] = [evil]
     path.write_text(json.dumps(found))
-    write_report([folder], out=tmp_path / "page.html")
+    write_report([folder, *alike], out=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     outline = Outline(page)
     assert outline.problems == []
+    labels = [text for tag, _, text in outline.elements if tag == "strong"]
+    assert {"<script>", "<script>alert(2)<"} <= set(labels)  # runs named by their folders
     assert "onerror" in page
     assert evil not in page
     assert not [attributes for _, attributes, _ in outline.elements if "onerror" in attributes]
     assert len(outline.all("script")) == 2  # a map's data, and the page's own
 
 
-def test_escaping():
-    assert text("<a & b>") == "&lt;a &amp; b&gt;"
-    assert text(Markup("<b>")) == "<b>"
-    assert element("p", "<", title='"') == '<p title="&quot;">&lt;</p>'
-    assert "</script><" not in embedded_json({"a": "</script><script>"}, "x")[:-9]
+def test_what_the_template_shows_is_escaped():
+    environment = page_template().environment
+    shown = environment.from_string('<p title="{{ x }}">{{ x }}</p>').render(x='"<a & b>')
+    assert shown == '<p title="&#34;&lt;a &amp; b&gt;">&#34;&lt;a &amp; b&gt;</p>'
+    assert "</script><" not in environment.from_string("{{ x | tojson }}").render(x={"a": "</script><script>"})
     with pytest.raises(ValueError, match="Out of range"):
-        embedded_json(float("nan"), "x")
+        environment.from_string("{{ x | tojson }}").render(x=float("nan"))
+    with pytest.raises(UndefinedError):
+        environment.from_string("{{ misspelt }}").render()
 
 
 def test_the_same_is_kept_and_nothing_is_overwritten(run, tmp_path):
@@ -213,6 +222,10 @@ def test_runs_of_different_data_are_not_subtracted(tmp_path, planted_tree):
         make_saved_run(tmp_path / roi, roi=roi, data=planted_tree[0], n_voxels=n)
         for roi, n in (("all", 800), ("ac", 60))
     ]
+    with pytest.raises(BwlmError, match="800 voxels and .* 60"):
+        write_report(folders, out=tmp_path / "page.html")
+    path = folders[1] / "evaluation/summary.json"  # nor do they share a map where no figure compares them
+    path.write_text(path.read_text().replace('"wheretheressmoke"', '"adventure"'))
     with pytest.raises(BwlmError, match="800 voxels and .* 60"):
         write_report(folders, out=tmp_path / "page.html")
 

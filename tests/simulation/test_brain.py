@@ -1,4 +1,4 @@
-"""The planted cortex: ceilings, haemodynamics and noise are what they are said to be."""
+"""The planted cortex: ceilings, hemodynamics and noise are what they are said to be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from brainwavlm_fast.simulation.brain import (
     AUTOCORRELATION,
     DELAYS,
     ceiling_quantiles,
-    haemodynamics,
+    hemodynamics,
     make_anatomy,
     make_cortex,
 )
@@ -23,7 +23,7 @@ def test_ceilings_have_the_real_quantiles():
 
 
 def test_responses_rise_and_fall():
-    weights = haemodynamics(np.array([4.0, 4.5, 6.0]))
+    weights = hemodynamics(np.array([4.0, 4.5, 6.0]))
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     assert (weights > 0).all()
     assert [DELAYS[k] * 2 for k in weights.argmax(axis=1)] == [4, 4, 6]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from brainwavlm_fast.data import read_textgrid, words
 from brainwavlm_fast.simulation.layout import write_sound, write_textgrid
 from brainwavlm_fast.simulation.lexicon import N_TOPICS, SYLLABLES, make_lexicon, make_meaning_apart
-from brainwavlm_fast.simulation.speech import WAV_RATE, synthesise_syllables
+from brainwavlm_fast.simulation.speech import WAV_RATE, synthesize_syllables
 from brainwavlm_fast.simulation.stories import tell_story, window_meaning
 
 seeds = st.integers(0, 2**32 - 1)
@@ -49,7 +49,7 @@ def test_the_meaning_of_its_own_is_predicted_by_nothing_in_the_shared_one(seed):
 def told():
     rng = np.random.default_rng(3)
     lexicon = make_lexicon(rng)
-    return lexicon, tell_story(lexicon, synthesise_syllables(rng), 40.0, rng)
+    return lexicon, tell_story(lexicon, synthesize_syllables(rng), 40.0, rng)
 
 
 def test_a_story_is_sound_where_words_are_and_quiet_elsewhere(told):

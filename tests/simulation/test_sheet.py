@@ -18,7 +18,7 @@ def test_faces_make_one_sheet_whose_outside_is_pia(size, side: Side):
     sheet = make_sheets(make_anatomy(*size))[side]
     faces, points = sheet.faces(), sheet.middle
     directed = [tuple(edge) for face in faces.tolist() for edge in zip(face, [*face[1:], face[0]], strict=True)]
-    assert len(set(directed)) == len(directed)  # no edge twice the same way: neighbours agree which side is up
+    assert len(set(directed)) == len(directed)  # no edge twice the same way: neighbors agree which side is up
     n_edges = len({frozenset(edge) for edge in directed})
     assert len(points) - n_edges + len(faces) == 1  # a disc
     a, b, c = (points[faces[:, k]] for k in range(3))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from brainwavlm_fast.check.dataset import check_dataset
+from brainwavlm_fast.check import check_dataset
 from brainwavlm_fast.data import Dataset, load_audio, read_repeats, read_responses
 from brainwavlm_fast.errors import BwlmError, ConfigError
 from brainwavlm_fast.model import Encoder, Story, load_wavlm
@@ -105,7 +105,7 @@ def test_reuse_refuses_another_plant(made, tmp_path):
         simulate(tmp_path / "x", replace(TINY, seed=6), reuse=made[0])
     with pytest.raises(BwlmError, match="it has no UTS03"):
         simulate(tmp_path / "x", replace(TINY, subjects=("UTS03",)), reuse=made[0])
-    with pytest.raises(BwlmError, match="not a planted brain"):
+    with pytest.raises(BwlmError, match="not a simulated brain"):
         simulate(tmp_path / "x", TINY, reuse=tmp_path)
     assert not (tmp_path / "x").exists()
 
@@ -129,7 +129,7 @@ def heard(made):
     return encoder, story
 
 
-@pytest.mark.parametrize(("student", "says"), [(0.20, "predicts the planted voxels already"), (0.05, None)])
+@pytest.mark.parametrize(("student", "says"), [(0.20, "already predicts the simulated voxels"), (0.05, None)])
 def test_a_plant_that_the_student_predicts_already_is_refused(heard, student, says):
     truth = {"validation_student": np.full(4, student), "validation_teacher": np.full(4, 0.3), "nonac": np.ones(4)}
     if says is None:
