@@ -27,14 +27,14 @@ $(VENV)/.installed: $(SOURCES)
 	$(PIP) -e '.[test,lint,bench]'
 	touch $@
 
-# Block size, learning rates and the missing regularisers suit 800 TRs and a tiny WavLM (chosen on a validation story);
+# Block size, learning rates and the missing regularizers suit 800 TRs and a tiny WavLM (chosen on a validation story);
 # `bwlm train` alone has the paper's.
 demo: install
 	rm -rf $(DEMO)
 	$(BIN)/bwlm simulate $(DEMO)/data --subjects S01
 	$(BIN)/bwlm check --data $(DEMO)/data
 	$(BIN)/bwlm train --subject S01 --roi nonac --data $(DEMO)/data --out $(DEMO)/run --model $(DEMO)/data/student \
-	    --layer 2 --stride 0.5 --no-regularisers --lora-dropout 0 --block-size 25 --lr 3e-3 --lr-readout 1e-3 --epochs 8
+	    --layer 2 --stride 0.5 --no-regularizers --lora-dropout 0 --block-size 25 --lr 3e-3 --lr-readout 1e-3 --epochs 8
 	$(BIN)/bwlm evaluate $(DEMO)/run --epochs 4,8
 	$(BIN)/bwlm probe $(DEMO)/run --layers all
 	$(BIN)/bwlm report $(DEMO)/run

@@ -27,7 +27,7 @@ import numpy as np
 from brainwavlm_fast.files import write_json
 
 RESULTS = Path(__file__).parent / "results" / "planted.json"
-TUNING = ["--layer", 2, "--stride", 0.5, "--no-regularisers", "--lora-dropout", 0]
+TUNING = ["--layer", 2, "--stride", 0.5, "--no-regularizers", "--lora-dropout", 0]
 TUNING += ["--block-size", 25, "--lr", 3e-3, "--lr-readout", 1e-3]
 
 

@@ -46,7 +46,7 @@ TOLERANCE = {"loss": 1e-5, "gradient": 1e-3}  # float32 round-off, which z-scori
 
 
 def save_base(folder: str) -> None:
-    """A random WavLM of Base+'s size without regularisers."""
+    """A random WavLM of Base+'s size without regularizers."""
     torch.manual_seed(0)
     quiet = {f"{name}_dropout": 0.0 for name in ("hidden", "activation", "attention", "feat_proj")}
     wavlm = WavLMModel(WavLMConfig(layerdrop=0.0, mask_time_prob=0.0, **quiet))

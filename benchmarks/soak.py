@@ -1,6 +1,6 @@
 """A long run on a tiny model: memory must not grow, and ten kills at random moments must not change one bit.
 
-Two runs of the same configuration, regularisers on, through the command line. One is left alone and its memory is
+Two runs of the same configuration, regularizers on, through the command line. One is left alone and its memory is
 read every half second; the other is killed (SIGKILL) at random steps, a random moment into each, and resumed. Every
 tensor of their last checkpoints, and their logs, must be equal.
 
@@ -129,7 +129,7 @@ def soak(work: Path, steps: int, kills: int, seed: int) -> dict[str, Any]:
     assert steps < 4 * WARM or growth <= GROWTH_ALLOWED, f"memory grew by {growth:.0f} MiB after the first quarter"
     slope = np.polyfit(*zip(*[m for m in memory if m[0] > steps // 4] or memory, strict=True), 1)[0]
     return {
-        "what": "tiny WavLM, all regularisers on, killed at random and resumed, against a run left alone",
+        "what": "tiny WavLM, all regularizers on, killed at random and resumed, against a run left alone",
         "steps": epochs * BLOCKS_PER_EPOCH,
         "killed_at_steps": died_at,
         "tensors_equal": n_tensors,

@@ -1,6 +1,6 @@
 """One training step at WavLM Base+'s size against the published one (``published_step.py``): equal first, then timed.
 
-What is proven before anything is timed, with WavLM's and LoRA's random regularisers at zero so that numbers can be
+What is proven before anything is timed, with WavLM's and LoRA's random regularizers at zero so that numbers can be
 compared: in float64 on a small model every shortcut together gives the published loss to 1e-12 and LoRA gradients to
 1e-10; in float32 the losses of fifty optimiser steps stay within 1e-4; at full size one step agrees to float32's
 rounding. What float16 and bfloat16 change is measured there, too. Rounds are interleaved, ratios are of medians;

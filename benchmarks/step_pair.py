@@ -82,7 +82,7 @@ class Pair:
 
 
 def small(device: str, folder: str) -> Pair:
-    """A pair for proofs: a random network of four layers, without its regularisers."""
+    """A pair for proofs: a random network of four layers, without its regularizers."""
     save_tiny(Path(folder), **QUIET)
     return Pair(folder, Size(0.5, 16, 4, 14), 50, device, layer=3, bottleneck=5)
 

@@ -61,7 +61,7 @@ def tiny_wavlm(tmp_path_factory):
 
 @pytest.fixture
 def config(small_tree, tiny_wavlm):
-    """Two epochs of five steps, with every regulariser on."""
+    """Two epochs of five steps, with every regularizer on."""
     model, train = preset("paper")
     model = replace(model, model=str(tiny_wavlm), layer=2, stride=1.0, bottleneck=6)
     train = replace(train, epochs=2, save_every=2, validation=("fromboyhoodtofatherhood",), lr_encoder=1e-2)

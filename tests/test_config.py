@@ -21,7 +21,7 @@ def test_the_paper_s_numbers():
     assert (model.lora_rank, model.lora_alpha, model.lora_dropout, model.finetune) == (4, 4.0, 0.1, "lora")
     assert (train.loss, train.block_size, train.epochs, train.seed) == ("voxels", 10, 20, 42)
     assert train.lr_encoder == train.lr_readout == 1e-4
-    assert (model.negative_lobes, model.clock, train.block_context, model.regularisers) == (True, "sound", True, True)
+    assert (model.negative_lobes, model.clock, train.block_context, model.regularizers) == (True, "sound", True, True)
 
 
 def test_the_authors_release_has_its_three_traps_on():

@@ -75,7 +75,9 @@ class ModelConfig:
     )
     lora_dropout: float = _model(0.1, "Dropout of LoRA's input.", bounds=(0, 1))
     bottleneck: int = _model(100, "Width of the readout's hidden layer; 0: a single linear map.", bounds=_ANY)
-    regularisers: bool = _model(True, "Use WavLM's own dropout, layer drop and SpecAugment in training.")
+    regularizers: bool = _model(
+        True, "Use WavLM's own dropout, layer drop and SpecAugment in training.", old_names=("regularisers",)
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -24,7 +24,7 @@ from .encoding import Encoding, RidgeSettings, all_stories, bootstrap_rows, enco
 from .epoch_selection import Arrays, Sets
 from .responses import DatasetResponses, voxel_sets
 
-_UNTRAINED = ("finetune", "lora_rank", "lora_alpha", "lora_dropout", "bottleneck", "regularisers", "negative_lobes")
+_UNTRAINED = ("finetune", "lora_rank", "lora_alpha", "lora_dropout", "bottleneck", "regularizers", "negative_lobes")
 _PRETRAINED = "pretrained"
 
 

@@ -30,7 +30,7 @@ from .store import encoder_digest, run_checkpoints
 _UNUSED = (
     "layer",
     "bottleneck",
-    "regularisers",
+    "regularizers",
     "negative_lobes",
     "finetune",
     "lora_rank",

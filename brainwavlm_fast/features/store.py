@@ -150,7 +150,7 @@ def run_checkpoints(run: Path) -> dict[int, Path]:
 def _fingerprint(checkpoint: Path, config: ModelConfig) -> str:
     """A digest of everything that features depend on but the audio: the encoder's weights and the settings."""
     settings = as_dict(config)
-    for unused in ("bottleneck", "lora_dropout", "regularisers", "negative_lobes"):  # the readout's, or training's only
+    for unused in ("bottleneck", "lora_dropout", "regularizers", "negative_lobes"):  # the readout's, or training's only
         settings.pop(unused)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(encoder_digest(checkpoint, config).encode())

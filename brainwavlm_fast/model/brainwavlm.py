@@ -69,9 +69,9 @@ class BrainWavLM(nn.Module):
         return self.readout_of().n_voxels
 
     def train(self, mode: bool = True) -> BrainWavLM:
-        """Training mode. With ``regularisers`` off only LoRA's own dropout follows it."""
+        """Training mode. With ``regularizers`` off only LoRA's own dropout follows it."""
         super().train(mode)
-        if mode and not self.config.regularisers:
+        if mode and not self.config.regularizers:
             self.encoder.eval()
             for name, module in self.encoder.named_modules():
                 if "lora_dropout" in name:

@@ -107,5 +107,5 @@ def planted_model(student: str, *, finetune: Finetune = "lora") -> ModelConfig:
         stride=0.5,
         finetune=finetune,
         lora_dropout=0.0,
-        regularisers=False,
+        regularizers=False,
     )

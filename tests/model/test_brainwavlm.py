@@ -107,8 +107,8 @@ def test_windows_come_back_in_their_order(model, audio):
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_train_without_regularisers_keeps_lora_s_dropout(config, audio):
-    model = BrainWavLM(replace(config, regularisers=False), N_VOXELS).train()
+def test_train_without_regularizers_keeps_lora_s_dropout(config, audio):
+    model = BrainWavLM(replace(config, regularizers=False), N_VOXELS).train()
     randomise_lora(model)
     on = [name for name, module in model.encoder.named_modules() if module.training]
     assert on

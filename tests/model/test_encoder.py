@@ -99,7 +99,7 @@ def test_full_tuning_reaches_every_weight(folder, audio):
     assert silent <= {"wavlm.masked_spec_embed", "wavlm.encoder.layer_norm.weight", "wavlm.encoder.layer_norm.bias"}
 
 
-def test_train_mode_has_wavlm_s_regularisers(folder, audio):
+def test_train_mode_has_wavlm_s_regularizers(folder, audio):
     """Trap 9: SpecAugment and dropout act in train mode, and only there."""
     encoder = Encoder.from_pretrained(folder, layer=3, lora=LoraSettings())
     assert torch.equal(encoder.eval()(audio), encoder(audio))

@@ -38,7 +38,7 @@ def asked(monkeypatch, where, words):
             {"layer": 6, "token": "mean", "window": 2.0, "stride": 0.125, "finetune": "full"},
             {"roi": "lh", "precision": "bf16"},
         ),
-        ({"lora_rank": 8, "lora_alpha": 8.0, "lora_dropout": 0.0, "regularisers": False, "bottleneck": 0}, {"seed": 7}),
+        ({"lora_rank": 8, "lora_alpha": 8.0, "lora_dropout": 0.0, "regularizers": False, "bottleneck": 0}, {"seed": 7}),
         ({"finetune": "frozen"}, {"loss": "time", "block_size": 25, "lr_encoder": 3e-3, "lr_readout": 1.25e-5}),
         ({}, {"validation": ("a", "b"), "test": ("c",), "epochs": 3, "save_every": 9, "cache_gb": 0.5}),
         (

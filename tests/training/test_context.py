@@ -30,7 +30,7 @@ def carrying(config):
 
 def test_where_the_encoder_does_not_change_carried_rows_are_the_true_ones(config, carrying, tmp_path):
     """Frozen and without dropout nothing makes the two differ but which windows go through together."""
-    frozen = {"finetune": "frozen", "regularisers": False}
+    frozen = {"finetune": "frozen", "regularizers": False}
     for name, one in (("exact", config), ("carried", carrying)):
         start_run(tmp_path / name, replace(one, model=replace(one.model, **frozen)))
     np.testing.assert_allclose(losses(tmp_path / "carried"), losses(tmp_path / "exact"), atol=1e-5)

@@ -55,7 +55,7 @@ def plain(two_subjects, tiny_wavlm):
     """Two subjects, two epochs, no randomness."""
     model, train = preset("paper")
     model = replace(
-        model, model=str(tiny_wavlm), layer=2, stride=1.0, bottleneck=6, regularisers=False, lora_dropout=0.0
+        model, model=str(tiny_wavlm), layer=2, stride=1.0, bottleneck=6, regularizers=False, lora_dropout=0.0
     )
     train = replace(
         train, subject="UTS01", more_subjects=("UTS02",), epochs=2, save_every=2,
@@ -69,7 +69,7 @@ def job(plain, tmp_path_factory):
     """What two processes left behind, and beside it the runs of one."""
     folder = tmp_path_factory.mktemp("job")
     plain.to_json(folder / "plain.json")
-    replace(plain, model=replace(plain.model, regularisers=True)).to_json(folder / "regularised.json")
+    replace(plain, model=replace(plain.model, regularizers=True)).to_json(folder / "regularised.json")
     few = replace(plain, model=replace(plain.model, stride=4.0, lanczos_lobes=1))
     replace(few, train=replace(few.train, block_size=1, block_context=False)).to_json(folder / "few-windows.json")
     replace(plain, train=replace(plain.train, parallelism="blocks", carry_context=True)).to_json(
@@ -144,7 +144,7 @@ def test_blocks_make_larger_batches(job):
     assert losses(job / "by-blocks")[0][0] != first[0]
 
 
-def test_random_regularisers_differ_between_ranks_and_still_train(job):
+def test_random_regularizers_differ_between_ranks_and_still_train(job):
     values = losses(job / "regularised")
     assert len(values) == 12
     assert np.isfinite(values).all()
@@ -213,7 +213,7 @@ def test_a_killed_rank_ends_the_job_and_one_process_goes_on(job, plain, tmp_path
         "--lr": 1e-2, "--lora-dropout": 0, "--out": run,
     }  # fmt: skip
     words = [str(word) for pair in options.items() for word in pair]
-    command = [*TORCHRUN, str(tmp_path / "program.py"), "train", *words, "--no-regularisers"]
+    command = [*TORCHRUN, str(tmp_path / "program.py"), "train", *words, "--no-regularizers"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode != 0
     # torchrun ends the other rank as soon as it sees the death, so that rank may not come to say anything
