@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from brainwavlm_fast.config import ModelConfig, RunConfig, TrainConfig, as_dict, preset
+from brainwavlm_fast.config import ModelConfig, RunConfig, TrainConfig, as_dict, preset, settings
 from brainwavlm_fast.errors import ConfigError
 
 
@@ -125,3 +125,42 @@ def test_an_expression_of_voxel_sets_has_a_name_for_files(roi, name):
     train = TrainConfig(roi=roi)
     assert train.roi_name == train.trained_on == name
     assert TrainConfig(roi=roi, target="/x/llama.hf5").trained_on == "llama"
+
+
+def test_a_configuration_under_older_names_opens(tmp_path):
+    config = RunConfig(
+        "/data",
+        model=ModelConfig(finetune="full", regularizers=False),
+        train=TrainConfig(activation_checkpointing="on", parallelism="blocks", block_context=False),
+    )
+    values = as_dict(config)
+    for part, new, old in (
+        ("model", "finetune", "tune"),
+        ("model", "regularizers", "regularisers"),
+        ("train", "block_context", "block_history"),
+        ("train", "carry_context", "carry_history"),
+        ("train", "parallelism", "split"),
+        ("train", "activation_checkpointing", "memory"),
+        ("train", "lr_encoder", "lr"),
+    ):
+        values[part][old] = values[part].pop(new)
+    values["train"]["memory"] = "recompute"
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    assert RunConfig.from_json(tmp_path / "config.json") == config
+
+
+def test_a_file_of_another_version_is_refused_by_its_version(tmp_path):
+    RunConfig("/data").to_json(tmp_path / "config.json")
+    values = json.loads((tmp_path / "config.json").read_text())
+    assert RunConfig.from_json(tmp_path / "config.json") == RunConfig("/data")
+    values["package_version"], values["train"]["warmup"] = "9.1.0", 3
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match=r"config.json: train was written by version 9.1.0 .* unknown key 'warmup'"):
+        RunConfig.from_json(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("cls", [ModelConfig, TrainConfig])
+def test_the_table_is_the_documentation(cls):
+    for setting in settings(cls):
+        assert f"{setting.name} : " in cls.__doc__
+        assert setting.option.help in cls.__doc__

@@ -37,6 +37,7 @@ def test_table_then_the_same_as_json(run: Path) -> None:
     assert printed == json.loads((run / "evaluation/summary.json").read_text())
     assert f"{printed['encoding']['ac']['pretrained']:.4f}" in shown.stdout
     assert "nothing to do" in process.stderr
+    assert (run / "evaluation/curve.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_help_holds_an_example() -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,33 @@ def test_an_unknown_option_is_bad_use(name):
     result = bwlm(name, "--colour", "red")
     assert result.exit_code == 2
     assert "Traceback" not in result.output
+
+
+def test_the_version():
+    result = bwlm("--version")
+    assert (result.exit_code, result.output.split()) == (0, ["bwlm", metadata.version("brainwavlm-fast")])
+
+
+def test_help_is_in_panels():
+    shown = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "100"}).output
+    positions = [shown.index(f"─ {panel} ─") for panel in ("Data", "Model", "Training", "Speed and memory", "Output")]
+    assert positions == sorted(positions)
+    commands = bwlm("--help").output
+    assert all(f"─ {group} ─" in commands for group in ("Data", "Training", "Evaluation", "Results"))
+
+
+@pytest.mark.parametrize("module", ["fcntl", "resource"])
+def test_a_system_that_is_not_posix_is_told_so(module, small_tree, tmp_path):
+    """As on Windows, where these modules are missing."""
+    code = (
+        f"import sys; sys.modules[{module!r}] = None\nfrom brainwavlm_fast.cli.main import main\n"
+        f"sys.argv = ['bwlm', 'train', '--subject', 'S01', '--data', {str(small_tree)!r}, "
+        f"'--model', {str(tmp_path)!r}, '--out', {str(tmp_path / 'run')!r}]\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"bwlm: this system has no module {module}; Linux and macOS are supported" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_info_as_a_process(tmp_path):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from typer.testing import CliRunner
 
 from brainwavlm_fast.cli.main import app
-from brainwavlm_fast.config import RunConfig, preset
+from brainwavlm_fast.config import ModelConfig, RunConfig, TrainConfig, preset
 from brainwavlm_fast.report.commands import repeat_commands, train_command
 from brainwavlm_fast.results.saved import open_saved
 from tests.helpers.saved_runs import make_probes, make_saved_run, make_transfer
@@ -57,6 +57,56 @@ def test_training_is_repeated_with_the_same_configuration(monkeypatch, small_tre
     (folder, again), _ = asked(monkeypatch, "brainwavlm_fast.training.start_run", train_command(config, "out here"))
     assert again == config
     assert str(folder) == "out here"
+
+
+OTHER_VALUES = {
+    "model": "other/wavlm", "layer": 6, "token": "mean", "window": 2.5, "stride": 0.125, "lanczos_lobes": 2,
+    "negative_lobes": False, "clock": "scanner", "delays": (0, 2, 5), "finetune": "full", "lora_rank": 8,
+    "lora_alpha": 16.5, "lora_dropout": 0.0, "bottleneck": 0, "regularizers": False,
+    "subject": "UTS03", "roi": "lh & svg:V1", "target": "/data/my target.hf5", "validation": ("a", "b"), "test": ("c",),
+    "loss": "mse", "block_size": 25, "block_context": False, "lr_encoder": 3e-3, "lr_readout": 1.2345678901e-5,
+    "epochs": 3, "seed": 7, "precision": "bf16", "save_every": 9, "cache_gb": 0.5, "cache_dir": "/tmp/my fronts",
+    "cache_dtype": "fp32", "activation_checkpointing": "on", "more_subjects": ("UTS02", "UTS05"), "carry_context": True,
+    "responses_gb": 9.25, "parallelism": "blocks",
+}  # fmt: skip
+FIELDS = [(cls, field.name) for cls in (ModelConfig, TrainConfig) for field in fields(cls)]
+
+
+@pytest.mark.parametrize(("cls", "name"), FIELDS, ids=[name for _, name in FIELDS])
+def test_every_field_of_the_configuration_is_repeated(monkeypatch, small_tree, cls, name):
+    """Set it, take the report's command, and the command line makes the same run."""
+    monkeypatch.setattr("brainwavlm_fast.data.Dataset.subject", lambda dataset, subject: subject)
+    usual = RunConfig(str(small_tree))
+    part = "model" if cls is ModelConfig else "train"
+    config = replace(usual, **{part: replace(getattr(usual, part), **{name: OTHER_VALUES[name]})})
+    assert config != usual
+    (_, again), _ = asked(monkeypatch, "brainwavlm_fast.training.start_run", train_command(config, "out"))
+    assert again == config
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "train"),
+    [
+        ("--no-lora", {"finetune": "full"}, {}),
+        ("--freeze", {"finetune": "frozen"}, {}),
+        ("--no-regularisers", {"regularizers": False}, {}),
+        ("--lora-rank 8", {"lora_rank": 8, "lora_alpha": 8.0}, {}),
+        ("--lr 0.5", {}, {"lr_encoder": 0.5}),
+        ("--memory recompute", {}, {"activation_checkpointing": "on"}),
+        ("--memory keep", {}, {"activation_checkpointing": "off"}),
+        ("--split blocks", {}, {"parallelism": "blocks"}),
+        ("--carry-history", {}, {"carry_context": True}),
+    ],
+)
+def test_older_options_still_work(monkeypatch, small_tree, words, model, train):
+    shown = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "100"}).output.split()
+    if words != "--lora-rank 8":
+        assert words.split()[0] not in shown
+    usual = RunConfig(str(small_tree))
+    wanted = replace(usual, model=replace(usual.model, **model), train=replace(usual.train, **train))
+    given = ["train", "--subject", "S01", "--data", str(small_tree), *words.split()]
+    (_, config), _ = asked(monkeypatch, "brainwavlm_fast.training.start_run", given)
+    assert config == wanted
 
 
 def test_every_step_is_repeated_with_the_same_options(monkeypatch, tmp_path, planted_tree):
