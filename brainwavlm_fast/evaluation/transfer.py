@@ -1,14 +1,14 @@
 """Transfer: the encoder tuned on one subject, evaluated on every subject.
 
-For each run its best epoch (chosen when the run was evaluated) gives features of the stories of each subject; ridge
-with alphas of its own, and the same for the pre-trained encoder, give the percent change on the held-out story. The
+For each run its best epoch (chosen when the run was evaluated) gives features of the stories of each subject; ridge,
+with alphas chosen anew, on these and on the pre-trained encoder's gives the percent change on the held-out story. The
 paper's matrices: rows are who was tuned on, columns who was predicted.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 from ..config import RunConfig, as_dict
 from ..data import Dataset, StorySplit, find_dataset, make_split
 from ..errors import CheckpointError, ConfigError
-from ..features.store import EpochFeatures, run_checkpoints
+from ..features.sources import run_sources
+from ..features.store import FeatureStore
 from ..files import provenance, read_json, write_json
 from ..progress import Progress
 from ..results.folders import SUMMARY, finished, read_run_config, write_arrays
@@ -24,7 +25,11 @@ from .encoding import Encoding, RidgeSettings, all_stories, bootstrap_rows, enco
 from .epoch_selection import Arrays, Sets
 from .responses import DatasetResponses, voxel_sets
 
-_UNTRAINED = ("finetune", "lora_rank", "lora_alpha", "lora_dropout", "bottleneck", "regularisers", "negative_lobes")
+# may differ between runs that read the same features; base models are compared by their digests
+_MAY_DIFFER = (
+    *("model", "finetune", "lora_rank", "lora_alpha", "lora_dropout"),
+    *("bottleneck", "regularisers", "negative_lobes"),
+)
 _PRETRAINED = "pretrained"
 
 
@@ -35,7 +40,7 @@ class _Tuned:
     label: str
     config: RunConfig
     best: int
-    store: EpochFeatures
+    store: FeatureStore
 
 
 def transfer(
@@ -59,7 +64,7 @@ def transfer(
     subjects : who is predicted, as S02 or UTS02.
     data : the data set, if it is no longer where the first run's configuration says.
     evaluation : name of the evaluation inside each run that chose its best epoch.
-    ridge, memory_gb : as in :func:`evaluate_run`.
+    ridge, memory_gb : as in :class:`EvaluationOptions`.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def transfer(
 
     Raises
     ------
-    BwlmError : a run will not do or was not evaluated, runs read different features, or ``out`` is another transfer's.
+    BwlmError : a run is invalid or was not evaluated, runs read different features, or ``out`` is another transfer's.
     """
     out, progress, ridge = Path(out), progress or Progress(), ridge or RidgeSettings()
     if not runs:
@@ -78,35 +83,25 @@ def transfer(
     names = [dataset.subject(name) for name in subjects]
     tuned = _open_runs([Path(run) for run in runs], configs, dataset, out, evaluation)
     splits = {name: _shared_split(configs, dataset, name) for name in names}
-    settings = {
-        "runs": {run.label: {"epoch": run.best, "encoder": run.store.fingerprints[run.best]} for run in tuned},
-        "subjects": names,
-        "stories": {name: asdict(split) for name, split in splits.items()},
-        "ridge": {**asdict(ridge), "alphas": list(ridge.alphas)},
-    }
-    settings = _plain(settings)
-    there = finished(out, settings)
-    if there is not None:
+    heard = sorted({story for split in splits.values() for story in all_stories(split)})
+    settings = _plain(
+        {
+            "base": tuned[0].store.base,
+            "runs": {run.label: {"epoch": run.best, "encoder": _identity(run, heard)} for run in tuned},
+            "subjects": names,
+            "stories": {name: asdict(split) for name, split in splits.items()},
+            "ridge": {**asdict(ridge), "alphas": list(ridge.alphas)},
+        }
+    )
+    saved = finished(out, settings)
+    if saved is not None:
         progress.say(f"{out / SUMMARY} holds this transfer already; nothing to do.")
-        return there
-
+        return saved
     for split in splits.values():
         bootstrap_rows(ridge, [dataset.n_trs(story) for story in split.train])
-    heard = sorted({story for split in splits.values() for story in all_stories(split)})
-    tuned[0].store.compute(heard, [0], progress=progress)
-    for run in tuned:
-        if run.best != 0:  # epoch 0 is the same encoder in every run
-            run.store.compute(heard, [run.best], progress=progress)
-
-    cells: dict[str, dict[str, dict[str, float]]] = {}
-    arrays: Arrays = {}
-    for name, split in splits.items():
-        responses = DatasetResponses(dataset, name, keep_gb=memory_gb / 2)
-        sets = voxel_sets(dataset, name, progress=progress)
-        found = _encode_subject(tuned, responses, split, ridge, memory_gb / 2, name, progress)
-        cells[name] = {label: _means(result, sets) for label, result in found.items()}
-        arrays |= {f"{name}/{label}": result.mean_test for label, result in found.items()}
-        arrays |= {f"{name}/voxel_sets/{which}": mask for which, mask in sets.items()}
+    for run in tuned:  # epoch 0 is the same encoder in every run
+        run.store.compute(heard, sorted({run.best} | {0} if run is tuned[0] else {run.best} - {0}), progress=progress)
+    cells, arrays = _encode_subjects(tuned, splits, ridge, memory_gb / 2, progress)
     rows = [run.label for run in tuned]
     summary = {
         "rows": rows,
@@ -132,19 +127,40 @@ def _open_runs(
         raise ConfigError(f"runs {', '.join(map(str, runs))} cannot be told apart; rename their folders.")
     tuned = []
     for run, label, config in zip(runs, labels, configs, strict=True):
-        if _readout_point(config) != _readout_point(configs[0]):
+        best, saved = _best_epoch(run, evaluation), run_sources(run)
+        if best not in saved:
+            raise CheckpointError(f"{run} has no checkpoint of its best epoch, {best}; evaluate it again.")
+        differs = _readout_point(config) != _readout_point(configs[0])
+        if not differs:
+            store = FeatureStore([saved[epoch] for epoch in sorted({0, best})], dataset, out / "features")
+            tuned.append(_Tuned(label, config, best, store))
+        if differs or store.base != tuned[0].store.base:
             raise ConfigError(
                 f"{run} reads other features than {runs[0]} (pre-trained model, layer, token, windows or delays "
                 "differ); their changes cannot be compared. Transfer them separately."
             )
-        best = _best_epoch(run, evaluation)
-        saved = run_checkpoints(run)
-        if best not in saved:
-            raise CheckpointError(f"{run} has no checkpoint of its best epoch, {best}; evaluate it again.")
-        checkpoints = {epoch: saved[epoch] for epoch in sorted({0, best})}
-        store = EpochFeatures(out / "features" / label, config.model, checkpoints, dataset)
-        tuned.append(_Tuned(label, config, best, store))
     return tuned
+
+
+def _identity(run: _Tuned, stories: Sequence[str]) -> str:
+    """What the tuned encoder's features of these stories depend on, for the settings that the results record."""
+    return run.store.results_identity(run.best, stories)
+
+
+def _encode_subjects(
+    tuned: list[_Tuned], splits: Mapping[str, StorySplit], ridge: RidgeSettings, memory_gb: float, progress: Progress
+) -> tuple[dict[str, dict[str, dict[str, float]]], Arrays]:
+    """Subject -> encoder -> means by voxel set; and the voxel arrays by their names in ``voxels.hf5``."""
+    cells: dict[str, dict[str, dict[str, float]]] = {}
+    arrays: Arrays = {}
+    for name, split in splits.items():
+        responses = DatasetResponses(tuned[0].store.dataset, name, keep_gb=memory_gb)
+        sets = voxel_sets(tuned[0].store.dataset, name, progress=progress)
+        encodings = _encode_subject(tuned, responses, split, ridge, memory_gb, name, progress)
+        cells[name] = {label: _means(encoding, sets) for label, encoding in encodings.items()}
+        arrays |= {f"{name}/{label}": encoding.mean_test for label, encoding in encodings.items()}
+        arrays |= {f"{name}/voxel_sets/{which}": mask for which, mask in sets.items()}
+    return cells, arrays
 
 
 def _encode_subject(
@@ -160,7 +176,7 @@ def _encode_subject(
 
     def encoded(run: _Tuned, epoch: int, label: str) -> Encoding:
         return encode(
-            run.store.load(epoch, all_stories(split)),
+            {story: run.store.load(story, epoch) for story in all_stories(split)},
             responses,
             split=split,
             delays=run.config.model.delays,
@@ -170,10 +186,10 @@ def _encode_subject(
             label=f"{subject} by {label}",
         )
 
-    found = {_PRETRAINED: encoded(tuned[0], 0, _PRETRAINED)}
+    encodings = {_PRETRAINED: encoded(tuned[0], 0, _PRETRAINED)}
     for run in tuned:
-        found[run.label] = found[_PRETRAINED] if run.best == 0 else encoded(run, run.best, run.label)
-    return found
+        encodings[run.label] = encodings[_PRETRAINED] if run.best == 0 else encoded(run, run.best, run.label)
+    return encodings
 
 
 def _best_epoch(run: Path, evaluation: str) -> int:
@@ -187,7 +203,7 @@ def _best_epoch(run: Path, evaluation: str) -> int:
 
 
 def _readout_point(config: RunConfig) -> dict[str, Any]:
-    return {name: value for name, value in as_dict(config.model).items() if name not in _UNTRAINED}
+    return {name: value for name, value in as_dict(config.model).items() if name not in _MAY_DIFFER}
 
 
 def _shared_split(configs: list[RunConfig], dataset: Dataset, subject: str) -> StorySplit:
