@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import h5py
 
-from .files import atomic_path
+from .files import atomic_path, provenance
 
 Key = Mapping[str, Any]
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def read_cached(path: Path, key: Key, take: Callable[[h5py.File], T | None]) -> 
 def write_cached(path: Path, key: Key) -> Iterator[h5py.File]:
     """A new HDF5 file with this key, which takes its name when the block ends without an error."""
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs[_KEY] = json.dumps(key)
+        file.attrs[_KEY], file.attrs["provenance"] = json.dumps(key), json.dumps(provenance())
         yield file
 
 

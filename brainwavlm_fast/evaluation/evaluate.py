@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +68,15 @@ def evaluate_run(
 
     Parameters
     ----------
-    run : the run folder.
-    subject : one of those that the run was tuned on; the first, unless it is named.
+    run, subject : the run folder, and one of the subjects it was tuned on, by default the first.
     data : the data set, if it is no longer where the run's configuration says.
-    out : folder of the results inside ``run``, by default ``evaluation``, for other subjects than the first
-        ``evaluation-UTS02`` and so on. Results of the same settings are read back, others never overwritten.
+    out : folder of the results inside ``run``, by default :func:`evaluation_name`. Same settings are read back.
     options : epochs, ridge, significance and memory.
     ranks : processes over which stories and voxels are sharded; the first one writes.
 
     Raises
     ------
-    BwlmError : the run, its checkpoints, its base model or the data are missing or invalid, or ``out`` holds another
-        evaluation.
+    BwlmError : the run, its base model or the data are missing or invalid, or ``out`` holds other results.
     """
     run, options = Path(run), options or EvaluationOptions()
     progress = (progress or Progress()) if ranks.is_main else Progress()
@@ -88,16 +85,15 @@ def evaluate_run(
     tuned_on = [dataset.subject(name) for name in config.train.subjects]
     subject = _chosen_subject(tuned_on, dataset, subject, run)
     split = make_split(dataset.stories(subject), validation=config.train.validation, test=config.train.test)
-    sources = _chosen(run_sources(run), options.epochs, run)
     folder = _inside(run, evaluation_name(tuned_on, subject) if out is None else out)
-    store = FeatureStore(sources, dataset, folder / "features")
+    store = FeatureStore(_chosen(run_sources(run), options.epochs, run), dataset, folder / "features")
     settings = {
         "subject": subject,
         "stories": {name: list(getattr(split, name)) for name in ("train", "validation", "test")},
         "base": store.base,
         "epochs": {str(epoch): store.results_identity(epoch, all_stories(split)) for epoch in store.sources},
         "delays": list(config.model.delays),
-        "ridge": {**asdict(options.ridge), "alphas": list(options.ridge.alphas)},
+        "ridge": as_dict(options.ridge),
         "n_permutations": options.n_permutations,
     }
     saved = ranks.on_first(lambda: finished(folder, settings))

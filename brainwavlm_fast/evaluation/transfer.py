@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,9 @@ def transfer(
     Parameters
     ----------
     runs : run folders that ``bwlm evaluate`` has been through.
-    out : folder of the results: ``summary.json`` and ``voxels.hf5``. The same settings are read back, others never
-        overwritten.
-    subjects : who is predicted, as S02 or UTS02.
-    data : the data set, if it is no longer where the first run's configuration says.
-    evaluation : name of the evaluation inside each run that chose its best epoch.
+    out : folder of the results, ``summary.json`` and ``voxels.hf5``: read back for the same settings, else refused.
+    subjects, data : who is predicted, as S02 or UTS02; the data set, by default the first run's.
+    evaluation : the evaluation in each run that chose its best epoch.
     ridge, memory_gb : as in :class:`EvaluationOptions`.
 
     Returns
@@ -76,33 +74,23 @@ def transfer(
     BwlmError : a run is invalid or was not evaluated, runs read different features, or ``out`` is another transfer's.
     """
     out, progress, ridge = Path(out), progress or Progress(), ridge or RidgeSettings()
-    if not runs:
-        raise ConfigError("transfer needs at least one run folder.")
     configs = [read_run_config(Path(run)) for run in runs]
+    if not configs:
+        raise ConfigError("transfer needs at least one run folder.")
     dataset = find_dataset(data if data is not None else configs[0].data)
-    names = [dataset.subject(name) for name in subjects]
     tuned = _open_runs([Path(run) for run in runs], configs, dataset, out, evaluation)
-    splits = {name: _shared_split(configs, dataset, name) for name in names}
-    heard = sorted({story for split in splits.values() for story in all_stories(split)})
-    settings = _plain(
-        {
-            "base": tuned[0].store.base,
-            "runs": {run.label: {"epoch": run.best, "encoder": _identity(run, heard)} for run in tuned},
-            "subjects": names,
-            "stories": {name: asdict(split) for name, split in splits.items()},
-            "ridge": {**asdict(ridge), "alphas": list(ridge.alphas)},
-        }
-    )
+    splits = {name: _shared_split(configs, dataset, name) for name in map(dataset.subject, subjects)}
+    settings = _settings(tuned, splits, ridge)
     saved = finished(out, settings)
     if saved is not None:
         progress.say(f"{out / SUMMARY} holds this transfer already; nothing to do.")
         return saved
-    for split in splits.values():
+    for split in splits.values():  # before hours of features
         bootstrap_rows(ridge, [dataset.n_trs(story) for story in split.train])
-    for run in tuned:  # epoch 0 is the same encoder in every run
-        run.store.compute(heard, sorted({run.best} | {0} if run is tuned[0] else {run.best} - {0}), progress=progress)
+    for k, run in enumerate(tuned):  # epoch 0 is the same encoder in every run
+        run.store.compute(_heard(splits), [e for e in run.store.sources if e or not k], progress=progress)
     cells, arrays = _encode_subjects(tuned, splits, ridge, memory_gb / 2, progress)
-    rows = [run.label for run in tuned]
+    rows, names = [run.label for run in tuned], list(splits)
     summary = {
         "rows": rows,
         "columns": names,
@@ -113,9 +101,25 @@ def transfer(
         "provenance": provenance(),
     }
     write_arrays(out / "voxels.hf5", arrays)
-    write_json(out / SUMMARY, summary)
+    write_json(out / SUMMARY, summary)  # last: it says that the rest is complete
     shutil.rmtree(out / "features", ignore_errors=True)
     return summary
+
+
+def _heard(splits: Mapping[str, StorySplit]) -> list[str]:
+    return sorted({story for split in splits.values() for story in all_stories(split)})
+
+
+def _settings(tuned: list[_Tuned], splits: Mapping[str, StorySplit], ridge: RidgeSettings) -> dict[str, Any]:
+    """Everything that the results depend on."""
+    encoders = {run.label: run.store.results_identity(run.best, _heard(splits)) for run in tuned}
+    return {
+        "base": tuned[0].store.base,
+        "runs": {run.label: {"epoch": run.best, "encoder": encoders[run.label]} for run in tuned},
+        "subjects": list(splits),
+        "stories": {name: as_dict(split) for name, split in splits.items()},
+        "ridge": as_dict(ridge),
+    }
 
 
 def _open_runs(
@@ -127,24 +131,20 @@ def _open_runs(
         raise ConfigError(f"runs {', '.join(map(str, runs))} cannot be told apart; rename their folders.")
     tuned = []
     for run, label, config in zip(runs, labels, configs, strict=True):
+        differ = ConfigError(
+            f"{run} reads other features than {runs[0]} (pre-trained model, layer, token, windows or delays "
+            "differ); their changes cannot be compared. Transfer them separately."
+        )
+        if _readout_point(config) != _readout_point(configs[0]):
+            raise differ
         best, saved = _best_epoch(run, evaluation), run_sources(run)
         if best not in saved:
             raise CheckpointError(f"{run} has no checkpoint of its best epoch, {best}; evaluate it again.")
-        differs = _readout_point(config) != _readout_point(configs[0])
-        if not differs:
-            store = FeatureStore([saved[epoch] for epoch in sorted({0, best})], dataset, out / "features")
-            tuned.append(_Tuned(label, config, best, store))
-        if differs or store.base != tuned[0].store.base:
-            raise ConfigError(
-                f"{run} reads other features than {runs[0]} (pre-trained model, layer, token, windows or delays "
-                "differ); their changes cannot be compared. Transfer them separately."
-            )
+        store = FeatureStore([saved[epoch] for epoch in sorted({0, best})], dataset, out / "features")
+        tuned.append(_Tuned(label, config, best, store))
+        if store.base != tuned[0].store.base:
+            raise differ
     return tuned
-
-
-def _identity(run: _Tuned, stories: Sequence[str]) -> str:
-    """What the tuned encoder's features of these stories depend on, for the settings that the results record."""
-    return run.store.results_identity(run.best, stories)
 
 
 def _encode_subjects(
@@ -239,10 +239,3 @@ def _matrices(cells: dict[str, dict[str, dict[str, float]]], rows: list[str], co
 
 def _percent(after: float | None, before: float | None) -> float | None:
     return None if after is None or before is None or before <= 0 else 100 * (after / before - 1)
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, so that settings read back from JSON compare equal."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

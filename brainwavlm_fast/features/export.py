@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from ..cached_files import file_digest, read_cached, write_cached
 from ..config import ModelConfig, as_dict
 from ..data import Dataset, find_dataset, read_textgrid, response_times, words
 from ..errors import BwlmError, ConfigError, DataError, suggest
-from ..files import provenance
 from ..model import TextModel, lanczos_weights
 from ..progress import Progress
 from ..results.folders import read_run_config
@@ -155,7 +153,7 @@ def _is_there(out: Path, head: dict[str, Any], progress: Progress) -> bool:
     if not out.exists():
         return False
     if read_cached(out, head, lambda file: True) is None:
-        raise BwlmError(f"{out} holds something else, or other features; it was not overwritten. Give another --out.")
+        raise BwlmError(f"{out} holds something else; it was not overwritten. Give another --out.")
     progress.say(f"{out} holds these features already; nothing to do.")
     return True
 
@@ -170,4 +168,3 @@ def _write(
         for name, values in matrices:
             file[name] = values
             file[name].attrs["times"] = times[name]
-        file.attrs["provenance"] = json.dumps(provenance())

@@ -7,13 +7,14 @@ paper's section on layer probes); the score is the correlation on held-out stori
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import as_dict
 from ..data import Dataset, StorySplit
 from ..errors import ConfigError
 from ..features.sources import Source
@@ -158,20 +159,7 @@ def probe_sources(
     stores = _open_stores(sources, dataset, layers)
     start, *tuned = stores
     stories = [*split.train, *split.test]
-    record = {
-        "base": start.base,
-        "sources": {
-            store.source.label: {
-                "fingerprint": store.results_identity(store.source.epoch, stories),
-                "epoch": store.source.epoch,
-            }
-            for store in stores
-        },
-        "layers": start.layers,
-        "stories": {"train": list(split.train), "test": list(split.test)},
-        "targets": {target.name: target.notes for target in targets},
-        "probe": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()},
-    }
+    record = _settings(stores, targets, split, settings)
     saved = finished(out, record)
     if saved is not None:
         progress.say(f"{out / SUMMARY} holds these probes already; nothing to do.")
@@ -194,6 +182,25 @@ def probe_sources(
     write_arrays(out / "probes.hf5", arrays, layers=start.layers)
     write_json(out / SUMMARY, summary)  # last: it says that the rest is complete
     return summary
+
+
+def _settings(
+    stores: Sequence[FeatureStore], targets: Sequence[Target], split: StorySplit, settings: ProbeSettings
+) -> dict[str, Any]:
+    """Everything that the results depend on."""
+    stories = [*split.train, *split.test]
+    epochs = {store: store.source.epoch for store in stores}
+    return {
+        "base": stores[0].base,
+        "sources": {
+            store.source.label: {"fingerprint": store.results_identity(epoch, stories), "epoch": epoch}
+            for store, epoch in epochs.items()
+        },
+        "layers": stores[0].layers,
+        "stories": {"train": list(split.train), "test": list(split.test)},
+        "targets": {target.name: target.notes for target in targets},
+        "probe": as_dict(settings),
+    }
 
 
 def _open_stores(sources: Sequence[Source], dataset: Dataset, layers: Sequence[int] | None) -> list[FeatureStore]:
