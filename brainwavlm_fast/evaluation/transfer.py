@@ -87,8 +87,6 @@ def transfer(
         return saved
     for split in splits.values():  # before hours of features
         bootstrap_rows(ridge, [dataset.n_trs(story) for story in split.train])
-    for k, run in enumerate(tuned):  # epoch 0 is the same encoder in every run
-        run.store.compute(_heard(splits), [e for e in run.store.sources if e or not k], progress=progress)
     cells, arrays = _encode_subjects(tuned, splits, ridge, memory_gb / 2, progress)
     rows, names = [run.label for run in tuned], list(splits)
     summary = {
@@ -151,6 +149,8 @@ def _encode_subjects(
     tuned: list[_Tuned], splits: Mapping[str, StorySplit], ridge: RidgeSettings, memory_gb: float, progress: Progress
 ) -> tuple[dict[str, dict[str, dict[str, float]]], Arrays]:
     """Subject -> encoder -> means by voxel set; and the voxel arrays by their names in ``voxels.hf5``."""
+    for k, run in enumerate(tuned):  # epoch 0 is the same encoder in every run
+        run.store.compute(_heard(splits), [epoch for epoch in run.store.sources if epoch or not k], progress=progress)
     cells: dict[str, dict[str, dict[str, float]]] = {}
     arrays: Arrays = {}
     for name, split in splits.items():
