@@ -6,7 +6,7 @@ a file of another model is never used, and features, probes and a second call sh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,23 +110,18 @@ class FeatureStore:
         ------
         DataError : a story's sound is missing or invalid.
         """
-        wanted = self.sources if epochs is None else epochs
-        states = {
-            self.identities[epoch]: epoch for epoch in reversed(list(wanted))
-        }  # a frozen run has one for all epochs
-        todo = {}
-        for story in stories[ranks.rank :: ranks.size]:
-            missing = {epoch: names for epoch in reversed(states.values()) if (names := self._missing(story, epoch))}
-            if missing:
-                todo[story] = missing
+        # epochs of a frozen encoder are one state, computed once
+        states = {self.identities[epoch]: epoch for epoch in (self.sources if epochs is None else epochs)}.values()
+        own = stories[ranks.rank :: ranks.size]
+        todo = {story: missing for story in own if (missing := self._missing(story, states))}
         total = sum(map(len, todo.values()))
         if total:
             label = "features" if len(self.sources) > 1 else f"features, {self.source.label}"
             with (progress or Progress()).task(label, total) as advance:
                 for story, missing in todo.items():
                     prepared = self._prepare(story)
-                    for epoch, names in missing.items():
-                        self._write(story, epoch, list(names), self._encode(prepared, epoch, list(names.values())))
+                    for epoch, layers in missing.items():
+                        self._write(story, epoch, layers, self._encode(prepared, epoch, layers))
                         advance(note=story if len(self.sources) == 1 else f"{story}, epoch {epoch}")
         ranks.barrier()
 
@@ -156,31 +151,33 @@ class FeatureStore:
             prepared.keep_front_end(self._encoder)
         return prepared
 
-    def _encode(self, story: Story, epoch: int | None, layers: list[int | None]) -> NDArray[np.float32]:
-        """Features of a story: (context + n_trs, len(layers), width)."""
+    def _encode(self, story: Story, epoch: int | None, layers: list[int]) -> NDArray[np.float32]:
+        """Features of a story: (context + n_trs, width), or (.., len(layers), width) of several hidden states."""
         source = self.sources[epoch]
         if source.checkpoint is not None and source is not self._loaded:
             self._encoder.load(source.checkpoint)
             self._loaded = source
-        if self.layers is None:
-            features = story.features(self._encoder)[:, None]
-        else:
-            features = story.features(self._encoder, layers=[layer for layer in layers if layer is not None])
-        return features.float().cpu().numpy()
+        return story.features(self._encoder, layers=layers or None).float().cpu().numpy()
 
     def _path(self, story: str, epoch: int | None) -> Path:
         return self._folder / self.identities[epoch] / f"{story}.hf5"
 
-    def _missing(self, story: str, epoch: int | None) -> dict[str, int | None]:
-        """Datasets to compute, and the layers they hold."""
-        saved = read_cached(self._path(story, epoch), self.key(story, epoch), set) or set()
-        return {_name(k): k for k in ([None] if self.layers is None else self.layers) if _name(k) not in saved}
+    def _missing(self, story: str, epochs: Iterable[int | None]) -> dict[int | None, list[int]]:
+        """Epochs to compute, and hidden states of them; none where the output is meant."""
+        missing = {}
+        for epoch in epochs:
+            saved = read_cached(self._path(story, epoch), self.key(story, epoch), set) or set()
+            layers = [layer for layer in self.layers or () if _name(layer) not in saved]
+            if layers or (self.layers is None and _name(None) not in saved):
+                missing[epoch] = layers
+        return missing
 
-    def _write(self, story: str, epoch: int | None, names: Sequence[str], features: NDArray[np.float32]) -> None:
+    def _write(self, story: str, epoch: int | None, layers: list[int], features: NDArray[np.float32]) -> None:
         path, key = self._path(story, epoch), self.key(story, epoch)
-        saved = read_cached(path, key, lambda file: {name: file[name][:] for name in file}) or {}
+        arrays = read_cached(path, key, lambda file: {name: file[name][:] for name in file}) or {}
+        arrays |= {_name(layer): features[:, k] for k, layer in enumerate(layers)} or {_name(None): features}
         with write_cached(path, key) as file:
-            for name, values in (saved | {name: features[:, k] for k, name in enumerate(names)}).items():
+            for name, values in arrays.items():
                 file[name] = values
 
 

@@ -118,7 +118,7 @@ def require_base(folder: Path, digest: str, *, model: str) -> None:
         warnings.warn(
             f"models saved by earlier versions do not record the weights that they were tuned on; whether {model} "
             "still holds them is not checked.",
-            stacklevel=2,
+            stacklevel=1,  # one place, so that it is shown once
         )
     elif base.get("digest") != digest:
         commit = f", commit {base['commit']} of the hub" if base.get("commit") else ""

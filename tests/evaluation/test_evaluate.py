@@ -18,6 +18,7 @@ from brainwavlm_fast.evaluation.evaluate import EvaluationOptions, evaluate_run
 from brainwavlm_fast.evaluation.responses import DatasetResponses
 from brainwavlm_fast.model import BrainWavLM, Story
 from brainwavlm_fast.progress import Progress
+from brainwavlm_fast.results.folders import teacher_score
 from brainwavlm_fast.stats.noise_ceiling import noise_ceiling
 from tests.helpers.run_folder import CONSTANT_VOXEL, N_VOXELS, NAN_VOXEL, STORIES, make_run
 
@@ -134,14 +135,14 @@ def test_a_stopped_evaluation_goes_on_from_the_features_it_has(run: Path, monkey
     computed: list[Story] = []
     features = Story.features
 
-    def counting(story: Story, *args: object) -> object:
+    def counting(story: Story, *args: object, **options: object) -> object:
         computed.append(story)
-        return features(story, *args)
+        return features(story, *args, **options)
 
-    def stopping(story: Story, *args: object) -> object:
+    def stopping(story: Story, *args: object, **options: object) -> object:
         if len(computed) == 5:
             raise KeyboardInterrupt
-        return counting(story, *args)
+        return counting(story, *args, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(Story, "features", stopping)
@@ -247,3 +248,18 @@ def test_runs_that_will_not_do(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="epoch-000"):
         evaluate_run(run, options=OPTIONS)
     assert not (run / "evaluation/summary.json").exists()
+
+
+def test_results_of_an_earlier_version_are_named(run: Path) -> None:
+    evaluate_run(run, options=OPTIONS)
+    path = run / "evaluation/summary.json"
+    summary = json.loads(path.read_text())
+    del summary["settings"]["base"]
+    path.write_text(json.dumps(summary))
+    with pytest.raises(BwlmError, match=r"results of an earlier version \(.+\), which did not record base"):
+        evaluate_run(run, options=OPTIONS)
+
+
+def test_what_earlier_versions_called_ceiling_is_read() -> None:
+    assert teacher_score({"teacher": 0.5}) == teacher_score({"ceiling": 0.5}) == 0.5
+    assert teacher_score({"ceiling": None}) is None
