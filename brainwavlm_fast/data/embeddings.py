@@ -1,4 +1,4 @@
-"""Word embeddings from a text file in GloVe's format: a word and its numbers a line, read for the words needed only."""
+"""Word embeddings from a text file in GloVe's format: one word and its numbers per line, read for given words only."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Embeddings:
 def read_embeddings(path: Path | str, words: Iterable[str], *, cache: Path | None = None) -> Embeddings:
     """Read the vectors of some words.
 
-    The file is read once from front to back (GloVe's 840B has 5.6 GB) and only lines of wanted words are parsed; what
-    was found is kept in a cache. A word2vec header (two whole numbers) is skipped. The first of repeated words counts.
+    The file is read once from front to back (GloVe's 840B has 5.6 GB) and only lines of wanted words are parsed; the
+    vectors are kept in a cache. A word2vec header (two whole numbers) is skipped. The first of repeated words counts.
 
     Parameters
     ----------
-    path : a text file: a word, then its numbers, separated by single spaces. Words may hold spaces themselves.
+    path : a text file: one word per line, then its numbers, separated by single spaces. Words may hold spaces.
     words : the words wanted, as the file spells them.
     cache : folder of the cache, by default beside that of resampled sound.
 
@@ -97,5 +97,5 @@ def _read(path: Path, wanted: set[str]) -> Embeddings:
                 )
             vectors[word] = values
     if not n_dimensions:
-        raise DataError(f"{path} is empty; expected a word and its numbers a line.")
+        raise DataError(f"{path} is empty; expected one word and its numbers per line.")
     return Embeddings(vectors, n_dimensions)

@@ -19,20 +19,12 @@ from ..files import read_json
 MODEL_FILE = "brainwavlm.json"
 TUNED_FILES = {"lora": "adapter/adapter_model.safetensors", "full": "encoder.safetensors"}
 _LAYERS = "encoder.layers."
+# settings of a WavLM that change its outputs and are no tensor's shape
 _ARCHITECTURE = (
-    "conv_kernel",
-    "conv_stride",
-    "do_stable_layer_norm",
-    "feat_extract_activation",
-    "feat_extract_norm",
-    "hidden_act",
-    "layer_norm_eps",
-    "max_bucket_distance",
-    "num_attention_heads",
-    "num_buckets",
-    "num_conv_pos_embedding_groups",
-    "num_conv_pos_embeddings",
-)  # settings of a WavLM that change its outputs and are no tensor's shape
+    *("conv_kernel", "conv_stride", "feat_extract_activation", "feat_extract_norm", "hidden_act", "layer_norm_eps"),
+    *("do_stable_layer_norm", "max_bucket_distance", "num_attention_heads", "num_buckets"),
+    *("num_conv_pos_embedding_groups", "num_conv_pos_embeddings"),
+)
 _LORA = ("lora_rank", "lora_alpha")
 # no part of features in evaluation: the name of the base model, the readout's settings, and those of training alone
 _NO_PART = ("model", "delays", "bottleneck", "lora_dropout", "regularisers", "negative_lobes")
