@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated
 
 import typer
@@ -59,6 +60,7 @@ def _root(
 
 def main() -> None:
     """The console script."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     app()
 
 

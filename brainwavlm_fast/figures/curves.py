@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..results.folders import teacher_score
 from ..results.saved import Saved, SavedRun
 from .style import (
     COLORS,
@@ -142,5 +143,6 @@ def _draw_set(axes: Any, summary: Mapping[str, Any], name: str, kind: str, label
     )
     best = [point for point in points if point[0] == summary["best_epoch"]]
     axes.plot(*zip(*best, strict=True), color=color, marker=marker, markersize=7, linestyle="none")
-    if kind == "test" and numbers.get("ceiling") is not None:
-        axes.axhline(numbers["ceiling"], color=color, linestyle=":", linewidth=1, label=f"{label}: teacher's features")
+    teacher = teacher_score(numbers)
+    if kind == "test" and teacher is not None:
+        axes.axhline(teacher, color=color, linestyle=":", linewidth=1, label=f"{label}: teacher")

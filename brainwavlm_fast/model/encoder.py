@@ -7,7 +7,6 @@ layer is computed for the frame that is read alone.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,11 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..cached_files import key_digest
 from ..config import Finetune, ModelConfig, Precision, Token
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError
 from .attention import position_bias
 from .front_end import convolutions
+from .identity import architecture, base_digests, require_base, tensors_digest
 from .lora import LoraSettings, with_lora
 from .pretrained import load_wavlm
 from .products import packed_weights, product
@@ -69,6 +70,7 @@ class Encoder(nn.Module):
             )
         if (finetune == "lora") != (lora is not None):
             raise ValueError(f"lora: settings are for finetune='lora', got finetune={finetune!r} and lora={lora!r}.")
+        self.base_digests = base_digests(wavlm)
         # The first layer owns the position bias; it stays even if only the front end is read.
         above = wavlm.encoder.layers[max(layer, 1) :]
         wavlm.encoder.layers = wavlm.encoder.layers[: max(layer, 1)]
@@ -135,12 +137,13 @@ class Encoder(nn.Module):
 
     def front_digest(self) -> str:
         """A digest of the front end's weights."""
-        digest = hashlib.sha256()
-        for part in (self.base.feature_extractor, self.base.feature_projection.layer_norm):
-            for name, tensor in sorted(part.state_dict().items()):
-                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        parts = (self.base.feature_extractor, self.base.feature_projection.layer_norm)
+        return key_digest([architecture(self.base.config), *(tensors_digest(part.state_dict()) for part in parts)])
+
+    @property
+    def base_digest(self) -> str:
+        """A digest of the pre-trained weights that hidden state :attr:`layer` depends on, as they were loaded."""
+        return self.base_digests[self.layer]
 
     def use_precision(self, precision: Precision) -> None:
         """Choose what the transformer's large products are computed in, once, before training.
@@ -255,11 +258,12 @@ class Encoder(nn.Module):
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
 
     def load(self, folder: Path) -> None:
-        """Take the tuned weights from a model folder; every key must be there and fit. Nothing if frozen."""
+        """Take the tuned weights, if any, from a model folder that was tuned on this base; every key must fit."""
         if self.finetune == "lora":
             self.load_adapter(folder / ADAPTER)
         elif self.finetune == "full":
             take_tensors(self.wavlm, load_tensors(folder / FULL), where=folder / FULL)
+        require_base(folder, self.base_digest, model=self.base.config.name_or_path)
 
     def load_adapter(self, folder: Path) -> None:
         """Take LoRA from a PEFT adapter whose keys and shapes are exactly this encoder's."""

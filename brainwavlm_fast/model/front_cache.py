@@ -8,31 +8,30 @@ goes on where it was.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..cached_files import key_digest, read_cached, write_cached
 from ..config import CacheType
 from ..errors import ConfigError
-from ..files import atomic_path
 from ..memory import GIB
 from ..progress import Progress
 from .encoder import Encoder
+from .identity import tensors_digest
 
 if TYPE_CHECKING:
     from .story import Story
 
 _FRAMES = "frames"
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 class FrontCache:
@@ -152,13 +151,12 @@ def keep_on_disk(
     mapped = _open(path, key, shape, kept_as)
     if mapped is None:
         stops = np.cumsum(n_frames)
-        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        with write_cached(path, key) as file:
             frames = file.create_dataset(_FRAMES, shape=shape, dtype=kept_as)
             for windows, front in batches():
                 for window, values in zip(windows, front, strict=True):
                     frames[stops[window] - n_frames[window] : stops[window]] = values.cpu().numpy()
                 advance(len(windows))
-            file.attrs.update(key)
         mapped = _open(path, key, shape, kept_as)
         if mapped is None:
             raise ConfigError(f"{path} was written and does not read back; is {folder} a disk that can be relied on?")
@@ -169,29 +167,27 @@ def describe(
     front_end: str, audio: Tensor, starts: NDArray[np.int64], ends: NDArray[np.int64], dtype: CacheType
 ) -> dict[str, str]:
     """Everything that a story's kept front end depends on."""
-    windows = hashlib.sha256(starts.astype("<i8").tobytes() + ends.astype("<i8").tobytes()).hexdigest()
-    sound = hashlib.sha256(audio.numpy().tobytes()).hexdigest()
+    windows = tensors_digest({"starts": torch.from_numpy(starts), "ends": torch.from_numpy(ends)})
+    sound = tensors_digest({"audio": audio})
     return {"format": _FORMAT, "front_end": front_end, "audio": sound, "windows": windows, "type": dtype}
 
 
 def _open(path: Path, key: Mapping[str, str], shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any] | None:
     """The file's frames, mapped; None if it is absent, damaged, or of something else."""
-    try:
-        with h5py.File(path, "r") as file:
-            frames = file[_FRAMES]
-            right = dict(file.attrs) == dict(key) and frames.shape == shape and frames.dtype == dtype
-            offset = frames.id.get_offset()
-        if not right or offset is None:
+
+    def mapped(file: Any) -> NDArray[Any] | None:
+        frames = file[_FRAMES]
+        offset = frames.id.get_offset()
+        if frames.shape != shape or frames.dtype != dtype or offset is None:
             return None
         # Copy on write, of which nothing is written: torch warns of arrays that are read-only.
         return np.memmap(path, dtype=dtype, mode="c", offset=offset, shape=shape)
-    except (OSError, KeyError, ValueError):
-        return None
+
+    return read_cached(path, key, mapped)
 
 
 def _file(folder: Path, key: Mapping[str, str]) -> Path:
-    name = hashlib.sha256("\n".join(f"{k}={v}" for k, v in sorted(key.items())).encode()).hexdigest()
-    return folder / f"{name[:24]}.hf5"
+    return folder / f"{key_digest(dict(key))}.hf5"
 
 
 def _check_room(folder: Path, missing: int, needed: float, progress: Progress) -> None:

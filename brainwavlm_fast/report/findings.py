@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
-from ..results.folders import END_OF_GRID
+from ..results.folders import END_OF_GRID, teacher_score
 from ..results.saved import Saved, SavedRun
 
 _DEPARTURES = (
@@ -92,7 +92,7 @@ def _of_voxels(run: SavedRun, evaluation: dict[str, Any]) -> Iterator[Finding]:
             "note", where, "The means over auditory cortex are missing: it is made from the subject's surfaces and its "
             f"aparc.a2009s annotation. Run `{check}`, which says what to download; then `{again}`.",
         )  # fmt: skip
-    if encoding["all"].get("ceiling") is not None:
+    if teacher_score(encoding["all"]) is not None:
         yield Finding("note", where, "The brain is simulated: the size of every effect was chosen in advance.")
     if evaluation["significance"] is None:
         yield Finding(
