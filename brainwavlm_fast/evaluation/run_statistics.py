@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ..data import Dataset
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..progress import Progress
+from ..stats import significance
 from ..stats.noise_ceiling import CAVEAT, ESTIMATOR, FLOOR, normalize_by_ceiling
-from ..stats.significance import TILE, Significance, compare_models, permutation_test
+from ..stats.significance import Significance, compare_models, permutation_test
 from .encoding import Encoding, Responses
 from .epoch_selection import Arrays, Sets
 from .noise_ceiling import dataset_noise_ceiling
@@ -57,13 +58,13 @@ def sharded(
     Every process tests the same tiles that a single one does, so results do not depend on how many there are.
     """
     n_voxels = arrays[0].shape[1]
-    mine = ranks.local_slice(n_voxels, multiple=TILE)
+    mine = ranks.local_slice(n_voxels, multiple=significance.TILE)
     with (progress or Progress()).task("permutations", mine.stop - mine.start) as advance:
         tested = test(*(array[:, mine] for array in arrays), advance=advance)
     statistic, p = np.full(n_voxels, np.nan), np.full(n_voxels, np.nan)
     statistic[mine], p[mine] = tested.statistic, tested.p
     for values in (statistic, p):
-        ranks.all_gather_slices(values, multiple=TILE)
+        ranks.all_gather_slices(values, multiple=significance.TILE)
     return Significance(statistic, p)
 
 

@@ -7,7 +7,7 @@ be held out, the rest trains, and this is repeated a few times. Ours is seeded, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -148,9 +148,11 @@ def resolve_splits(cv: Any, n_rows: int, *, run_onsets: ArrayLike | None = None)
         if runs.max(initial=0) == 0:
             raise ValueError("cv='runs' needs run_onsets that name two runs or more.")
         cv = LeaveOneGroupOut()
-    splitter = check_cv(cv)
-    groups = None if run_onsets is None or isinstance(splitter, KFold) else runs  # a KFold warns about groups
-    pairs = splitter.split(np.empty((n_rows, 0)), None, groups)
+    pairs = cv
+    if hasattr(cv, "split") or not isinstance(cv, Iterable):
+        splitter = check_cv(cv)
+        groups = None if run_onsets is None or isinstance(splitter, KFold) else runs  # a KFold warns about groups
+        pairs = splitter.split(np.empty((n_rows, 0)), None, groups)
     checked = [_check_pair(pair, k, n_rows) for k, pair in enumerate(pairs)]
     if not checked:
         raise ValueError("cv gives no split at all; a generator can be used only once, so pass a list of pairs.")
