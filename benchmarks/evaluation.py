@@ -30,7 +30,7 @@ from transformers import WavLMConfig, WavLMModel
 from brainwavlm_fast import RidgeCV, delay_stack
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.data import StorySplit
-from brainwavlm_fast.evaluation.encoding import encode
+from brainwavlm_fast.evaluation.encoding import EncodingSettings, encode
 from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.memory import keep_freed_memory
 from brainwavlm_fast.model import Encoder, Story
@@ -98,7 +98,7 @@ def encoding(n_stories: int, n_voxels: int) -> Result:
     splits = resolve_splits(ChunkBootstrap(3, chunk_length=40), sum(lengths[s] for s in train), run_onsets=onsets)
 
     def ours(responses: InMemory) -> np.ndarray:
-        return encode(features, responses, split=split, delays=DELAYS).test["test"]
+        return encode(features, responses, EncodingSettings(split, DELAYS)).test["test"]
 
     def field(responses: InMemory) -> np.ndarray:
         stacked = {s: delay_stack(zscored(f).astype(np.float64), DELAYS, context=context) for s, f in features.items()}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from brainwavlm_fast import kernels
-from brainwavlm_fast.ridge.backend_numpy import HostArrays
+from brainwavlm_fast.ridge.backend_numpy import NumpyBackend
 
 MIB = 1 << 20
 THREADS = 2
@@ -74,7 +74,7 @@ def test_an_operation_takes_no_memory_of_the_matrices_size(call):
 
 def test_ridge_takes_its_tiles_and_its_results():
     results = 4 * 300 * 40_000 * 2 + 8 * 10 * 40_000 * 2  # weights and scores, and their parts before they are joined
-    tiles = HostArrays.tile_bytes * THREADS / MIB
+    tiles = NumpyBackend.tile_bytes * THREADS / MIB
     assert tiles < 0.4 * 40_000 * 4 * (2 * 1500 + 14 * 300) / MIB  # all at once would be seen
     assert beyond("ridge") < tiles + results / MIB
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..data import StorySplit
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..features.store import FeatureStore
 from ..progress import Progress
-from .encoding import Encoding, Responses, RidgeSettings, all_stories, encode
+from .encoding import Encoding, EncodingSettings, Responses, RidgeSettings, all_stories, encode
 
 Sets = Mapping[str, NDArray[np.bool_]]
 Arrays = dict[str, NDArray[Any]]
@@ -52,21 +53,18 @@ def choose_epoch(
     The best epoch is the one with the highest mean correlation on the validation stories over the voxels
     ``chosen_on`` (those that were trained on), the earliest of equals; without a validation story, the last.
     """
-    stories = all_stories(split)
+    stories, settings = all_stories(split), EncodingSettings(split, store.source.config.delays, ridge)
 
     def encoded(epoch: int, alphas: NDArray[np.float64] | None, label: str) -> Encoding:
         # alphas are chosen for the pre-trained and the best model alone, whose predictions are tested later
         return encode(
             {story: store.load(story, epoch) for story in stories},
             responses,
-            split=split,
-            delays=store.source.config.delays,
-            ridge=ridge,
+            settings,
             alphas=alphas,
             keep_predictions=alphas is None,
             memory_gb=memory_gb,
-            progress=progress,
-            label=label,
+            task=partial(progress.task, label),
             ranks=ranks,
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from ..data import Dataset
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..progress import Progress
-from ..stats.noise_ceiling import CAVEAT, ESTIMATOR, FLOOR, dataset_noise_ceiling, normalised
+from ..stats import significance
+from ..stats.noise_ceiling import CAVEAT, ESTIMATOR, FLOOR, normalize_by_ceiling
 from ..stats.significance import Significance, compare_models, permutation_test
 from .encoding import Encoding, Responses
 from .epoch_selection import Arrays, Sets
+from .noise_ceiling import dataset_noise_ceiling
 
 FALSE_DISCOVERY_RATE = 0.05
 
@@ -35,15 +38,34 @@ def significance_of(
     """
     if pretrained.predictions is None or tuned.predictions is None:
         raise ValueError("pretrained and tuned must hold predictions: encode them with keep_predictions=True.")
-    whole = slice(0, responses.n_voxels)
-    measured = _joined([responses.read(story, whole) for story in pretrained.test])
+    every = slice(0, responses.n_voxels)
+    measured = _joined([responses.read(story, every) for story in pretrained.test])
     before, after = (_joined([e.predictions[s] for s in e.test]) for e in (pretrained, tuned) if e.predictions)
-    options: dict[str, Any] = {"n_permutations": n_permutations, "seed": seed, "progress": progress, "ranks": ranks}
+    chance = partial(permutation_test, n_permutations=n_permutations, seed=seed)
+    paired = partial(compare_models, n_permutations=n_permutations, seed=seed)
     return {
-        "pretrained": permutation_test(measured, before, **options),
-        "tuned": permutation_test(measured, after, **options),
-        "gain": compare_models(measured, after, before, **options),
+        "pretrained": sharded(chance, measured, before, progress=progress, ranks=ranks),
+        "tuned": sharded(chance, measured, after, progress=progress, ranks=ranks),
+        "gain": sharded(paired, measured, after, before, progress=progress, ranks=ranks),
     }
+
+
+def sharded(
+    test: Callable[..., Significance], *arrays: NDArray[Any], progress: Progress | None = None, ranks: Ranks
+) -> Significance:
+    """A test of arrays (n_trs, n_voxels) whose voxels are shared by processes; each has the result for all of them.
+
+    Every process tests the same tiles that a single one does, so results do not depend on how many there are.
+    """
+    n_voxels = arrays[0].shape[1]
+    mine = ranks.local_slice(n_voxels, multiple=significance.TILE)
+    with (progress or Progress()).task("permutations", mine.stop - mine.start) as advance:
+        tested = test(*(array[:, mine] for array in arrays), advance=advance)
+    statistic, p = np.full(n_voxels, np.nan), np.full(n_voxels, np.nan)
+    statistic[mine], p[mine] = tested.statistic, tested.p
+    for values in (statistic, p):
+        ranks.all_gather_slices(values, multiple=significance.TILE)
+    return Significance(statistic, p)
 
 
 def summarise_significance(tests: Mapping[str, Significance], sets: Sets) -> dict[str, dict[str, int]]:
@@ -77,13 +99,15 @@ def story_ceiling(
 def summarise_ceiling(
     ceiling: NDArray[np.float64], n_repeats: int, pretrained: Encoding, tuned: Encoding, sets: Sets
 ) -> dict[str, Any]:
-    """Noise ceilings and normalised correlations by voxel set.
+    """Noise ceilings and normalized correlations by voxel set.
 
     ``ceiling`` is the mean over all usable voxels of the set; ``pretrained`` and ``tuned`` are means of r / ceiling
     over the ``n_normalised`` voxels whose ceiling is at least the floor.
     """
     usable = ~pretrained.excluded & np.isfinite(ceiling)
-    ratios = {name: normalised(e.mean_test, ceiling) for name, e in (("pretrained", pretrained), ("tuned", tuned))}
+    ratios = {
+        name: normalize_by_ceiling(e.mean_test, ceiling) for name, e in (("pretrained", pretrained), ("tuned", tuned))
+    }
     return {
         "estimator": ESTIMATOR,
         "caveat": CAVEAT,
@@ -104,8 +128,8 @@ def ceiling_arrays(ceiling: NDArray[np.float64], pretrained: Encoding, tuned: En
     """Voxel arrays of the noise ceiling, by their names in ``voxels.hf5``."""
     return {
         "noise_ceiling": ceiling,
-        "normalised/pretrained": normalised(pretrained.mean_test, ceiling),
-        "normalised/tuned": normalised(tuned.mean_test, ceiling),
+        "normalised/pretrained": normalize_by_ceiling(pretrained.mean_test, ceiling),
+        "normalised/tuned": normalize_by_ceiling(tuned.mean_test, ceiling),
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..features.store import FeatureStore
 from ..files import provenance, read_json, write_json
 from ..progress import Progress
 from ..results.folders import SUMMARY, finished, read_run_config, write_arrays
-from .encoding import Encoding, RidgeSettings, all_stories, bootstrap_rows, encode
+from .encoding import Encoding, EncodingSettings, RidgeSettings, all_stories, bootstrap_rows, encode
 from .epoch_selection import Arrays, Sets
 from .responses import DatasetResponses, voxel_sets
 
@@ -178,12 +179,9 @@ def _encode_subject(
         return encode(
             {story: run.store.load(story, epoch) for story in all_stories(split)},
             responses,
-            split=split,
-            delays=run.config.model.delays,
-            ridge=ridge,
+            EncodingSettings(split, run.config.model.delays, ridge),
             memory_gb=memory_gb,
-            progress=progress,
-            label=f"{subject} by {label}",
+            task=partial(progress.task, f"{subject} by {label}"),
         )
 
     encodings = {_PRETRAINED: encoded(tuned[0], 0, _PRETRAINED)}

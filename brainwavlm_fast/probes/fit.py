@@ -25,7 +25,7 @@ from ..model.identity import features_identity
 from ..progress import Progress
 from ..results.folders import END_OF_GRID, SUMMARY, finished, write_arrays
 from ..ridge.alphas import FIELD_ALPHAS
-from ..ridge.designs import standardised
+from ..ridge.designs import standardize
 from ..ridge.estimator import RidgeCV
 from ..ridge.row_splits import ChunkBootstrap
 from .targets import Target
@@ -236,7 +236,7 @@ def _summarise(target: Target, scores: dict[str, LayerScores], start: str, tuned
 
 def _rows(store: FeatureStore, story: str, layer: int) -> NDArray[np.float32]:
     """A layer's features at a story's responses, z-scored over them: (n_trs, width)."""
-    return standardised(store.load(story, layer=layer)[store.context :])
+    return standardize(store.load(story, layer=layer)[store.context :])
 
 
 def _normal(y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -38,14 +38,15 @@ def choose_alphas(
         labels, member = np.unique(groups, return_inverse=True)
         means = np.stack([ranked[:, member == k].mean(axis=1) for k in range(len(labels))], axis=1)
         ranked = means[:, member]
-    return alphas[order][np.argmax(ranked, axis=0)]
+    chosen: NDArray[np.float64] = alphas[order][np.argmax(ranked, axis=0)]
+    return chosen
 
 
-def check_target_alphas(values: ArrayLike | None, excluded: NDArray[np.bool_]) -> NDArray[np.float64]:
+def check_target_alphas(values: ArrayLike, excluded: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Given alphas of the targets that are not excluded, or a ValueError."""
     given = np.asarray(values, dtype=np.float64)
     if given.shape != excluded.shape:
-        raise ValueError(f"target_alphas must have shape {excluded.shape}, one a target, got {given.shape}.")
+        raise ValueError(f"target_alphas must have shape {excluded.shape}, one per target, got {given.shape}.")
     used = given[~excluded]
     if not np.all(np.isfinite(used) & (used > 0)):
         raise ValueError("target_alphas must be positive and finite for every target without NaN.")
@@ -58,5 +59,5 @@ def check_groups(values: ArrayLike | None, excluded: NDArray[np.bool_]) -> NDArr
         return None
     labels = np.asarray(values)
     if labels.shape != excluded.shape:
-        raise ValueError(f"target_groups must have shape {excluded.shape}, a label a target, got {labels.shape}.")
+        raise ValueError(f"target_groups must have shape {excluded.shape}, one label per target, got {labels.shape}.")
     return labels[~excluded]

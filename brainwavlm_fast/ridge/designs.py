@@ -1,8 +1,8 @@
 """Designs of a ridge regression: rows as they are, or FIR delays of rows, whose stack is never made.
 
 The stack of features at delays d_1 ... d_k has k^2 blocks in its Gram matrix, but a block depends on its two delays
-only through their difference, the lag, but for the rows at the edges of what is summed. So there is one product a lag,
-and a small correction a block.
+only through their difference, the lag, but for the rows at the edges of what is summed. So there is one product per
+lag, and a small correction per block.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import check_delays, delay_stack
-from .backend_numpy import Arrays
+from .backend import Backend
 
 Rows = NDArray[np.intp]
 
 _LEAST_VARIANCE = 1e-12  # added to a feature's variance: a constant gives zeros, and any unit else the same z-scores
 
 
-def standardised(features: NDArray[Any]) -> NDArray[Any]:
+def standardize(features: NDArray[Any]) -> NDArray[Any]:
     """Features (n_rows, n_features), each z-scored over the rows given: what ridge starts from.
 
     Unlike training's z-score, whose 1e-5 (the paper's) shrinks features of small spread.
@@ -35,7 +35,7 @@ class Design(Protocol):
     shape: tuple[int, int]
     dtype: np.dtype[Any]
 
-    def to_device(self, arrays: Arrays) -> None:
+    def to_device(self, backend: Backend) -> None:
         """Be ready for :meth:`cross` where targets lie."""
 
     def rows(self, which: Rows) -> NDArray[Any]:
@@ -54,8 +54,8 @@ class DenseDesign:
     def __init__(self, X: NDArray[Any]) -> None:
         self.X, self.shape, self.dtype = X, (X.shape[0], X.shape[1]), X.dtype
 
-    def to_device(self, arrays: Arrays) -> None:
-        self._placed = arrays.asarray(self.X, self.dtype)
+    def to_device(self, backend: Backend) -> None:
+        self._placed = backend.asarray(self.X, self.dtype)
 
     def rows(self, which: Rows) -> NDArray[Any]:
         return self.X[which]
@@ -69,7 +69,19 @@ class DenseDesign:
 
 
 class DelayedDesign:
-    """Delayed copies of features, as :func:`brainwavlm_fast.delay_stack` stacks them."""
+    """Delayed copies of features, as :func:`brainwavlm_fast.delay_stack` stacks them.
+
+    Parameters
+    ----------
+    features : array
+        (n_trs, n_features).
+    delays : sequence of int
+        In TRs, distinct; positive looks back.
+    run_onsets : sequence of int, optional
+        First row of each run, rising from 0; by default there is one run. Nothing crosses from run to run.
+    context : int, default 0
+        Rows at the start of *each* run that delays see and that are no rows of the design.
+    """
 
     def __init__(
         self,
@@ -79,30 +91,21 @@ class DelayedDesign:
         run_onsets: Sequence[int] | None = None,
         context: int = 0,
     ) -> None:
-        """Take features.
-
-        Parameters
-        ----------
-        features : (n_trs, n_features)
-        delays : in TRs, distinct; positive looks back.
-        run_onsets : first row of each run, rising from 0; one run by default. Nothing crosses from run to run.
-        context : rows at the start of *each* run that delays see and that are no rows of the design.
-        """
         chosen, onsets = check_delays(delays, run_onsets, len(features))
         ends = [*onsets[1:], len(features)]
         self._delays, reach = chosen, max(map(abs, chosen))
         # every run between rows of zeros, so that a delay is a shift
         self._padded = np.zeros((len(features) + reach * (len(onsets) + 1), features.shape[1]), features.dtype)
-        kept = []
+        rows = []
         for k, (first, end) in enumerate(zip(onsets, ends, strict=True)):
             start = first + reach * (k + 1)
             self._padded[start : start + end - first] = features[first:end]
-            kept.append(np.arange(start + context, start + end - first))
-        self._at = np.concatenate(kept)  # the design's rows among the padded ones
+            rows.append(np.arange(start + context, start + end - first))
+        self._at = np.concatenate(rows)  # the design's rows among the padded ones
         self.shape, self.dtype = (len(self._at), len(chosen) * features.shape[1]), features.dtype
 
-    def to_device(self, arrays: Arrays) -> None:
-        self._placed, self._arrays = arrays.asarray(self._padded, self.dtype), arrays
+    def to_device(self, backend: Backend) -> None:
+        self._placed, self._backend = backend.asarray(self._padded, self.dtype), backend
 
     def rows(self, which: Rows) -> NDArray[Any]:
         return np.concatenate([self._padded[self._at[which] - d] for d in self._delays], axis=1)
@@ -129,10 +132,10 @@ class DelayedDesign:
 
     def cross(self, which: Rows | None, targets: Any) -> Any:
         at = self._at if which is None else self._at[which]
-        return self._arrays.stacked([self._placed[at - d].T @ targets for d in self._delays])
+        return self._backend.concatenate([self._placed[at - d].T @ targets for d in self._delays])
 
 
 def _lagged(wide: NDArray[np.float64], rows: Rows, lag: int) -> NDArray[np.float64]:
     """Sum over some rows s of x[s] x[s + lag]'."""
-    here = wide[rows]
-    return here.T @ (here if lag == 0 else wide[rows + lag])
+    x = wide[rows]
+    return x.T @ (x if lag == 0 else wide[rows + lag])

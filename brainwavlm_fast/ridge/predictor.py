@@ -14,11 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from .backend_numpy import Arrays
+from .backend import Backend
 
 
 class Predictor:
-    """Predicts some rows, for any targets, at some penalties."""
+    """Predicts some rows, for any targets, at some penalties: factors once per different penalty, in float64.
+
+    Parameters
+    ----------
+    gram : array
+        X'X (n_columns, n_columns).
+    rows : array
+        X_new (n_new, n_columns).
+    penalties : array
+        All that will be asked for.
+    dtype, backend : dtype, Backend
+        The type of the targets, and where they lie.
+    """
 
     def __init__(
         self,
@@ -27,33 +39,24 @@ class Predictor:
         penalties: NDArray[np.float64],
         *,
         dtype: np.dtype[Any],
-        arrays: Arrays,
+        backend: Backend,
     ) -> None:
-        """Factor once for each different penalty, in float64.
-
-        Parameters
-        ----------
-        gram : X'X (n_columns, n_columns).
-        rows : X_new (n_new, n_columns).
-        penalties : all that will be asked for.
-        dtype, arrays : type of the targets, and where they lie.
-        """
-        self._n_new, self._dtype, self._arrays = len(rows), dtype, arrays
+        self._n_new, self._dtype, self._backend = len(rows), dtype, backend
         wide = rows.T.astype(np.float64)
         self._factors: dict[float, Any] = {}
         for penalty in np.unique(penalties):
-            self._factors[float(penalty)] = arrays.asarray(solve_penalised(gram, penalty, wide).T, dtype)
+            self._factors[float(penalty)] = backend.asarray(solve_penalized(gram, penalty, wide).T, dtype)
 
     def __call__(self, cross: Any, penalties: NDArray[np.float64]) -> Any:
         """Predictions (n_new, n_targets) from X'Y (n_columns, n_targets) and each target's penalty."""
-        predicted = self._arrays.asarray(np.zeros((self._n_new, len(penalties))), self._dtype)
+        predicted = self._backend.asarray(np.zeros((self._n_new, len(penalties))), self._dtype)
         for penalty in np.unique(penalties):
-            at = np.flatnonzero(penalties == penalty)
-            predicted[:, at] = self._factors[float(penalty)] @ cross[:, at]
+            chosen = np.flatnonzero(penalties == penalty)
+            predicted[:, chosen] = self._factors[float(penalty)] @ cross[:, chosen]
         return predicted
 
 
-def solve_penalised(gram: NDArray[np.float64], penalty: float, right: NDArray[Any]) -> NDArray[Any]:
+def solve_penalized(gram: NDArray[np.float64], penalty: float, right: NDArray[Any]) -> NDArray[Any]:
     """(X'X + penalty I)^-1 ``right``, by a Cholesky factorisation in the type of ``right`` (n_columns, ...)."""
     penalised = np.array(gram.T, dtype=right.dtype, order="F")
     penalised.flat[:: len(gram) + 1] += right.dtype.type(penalty)
@@ -63,7 +66,7 @@ def solve_penalised(gram: NDArray[np.float64], penalty: float, right: NDArray[An
         values, vectors = np.linalg.eigh(gram)
         real = values > len(gram) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
         vectors = vectors[:, real]
-        kept: NDArray[Any] = vectors @ ((vectors.T @ right) / (values[real, None] + penalty))
-        return kept.astype(right.dtype, copy=False)
+        exact: NDArray[Any] = vectors @ ((vectors.T @ right) / (values[real, None] + penalty))
+        return exact.astype(right.dtype, copy=False)
     solved: NDArray[Any] = cho_solve(factor, right, check_finite=False)
     return solved

@@ -26,11 +26,16 @@ class ChunkBootstrap:
 
     Attributes
     ----------
-    n_splits : how many times chunks are drawn.
-    chunk_length : rows in a chunk.
-    held_fraction : share of all rows that is held out.
-    gap : training rows closer than this to a held-out row of the same run are left out of the split; 0 keeps all.
-    seed : of the generator; the same seed gives the same splits.
+    n_splits : int, default 3
+        How many times chunks are drawn.
+    chunk_length : int, default 40
+        Rows per chunk.
+    held_fraction : float, default 0.25
+        Share of all rows that is held out.
+    gap : int, default 0
+        Training rows closer than this to a held-out row of the same run are left out of the split; 0 leaves out none.
+    seed : int, default 0
+        Of the generator; the same seed gives the same splits.
     """
 
     n_splits: int = 3
@@ -57,13 +62,17 @@ class ChunkBootstrap:
 
         Parameters
         ----------
-        X : anything of length n_rows.
-        y : not used.
-        groups : (n_rows,) run of each row, one contiguous stretch a run; None: all rows are one run.
+        X : sized
+            Anything of length n_rows.
+        y : object
+            Not used.
+        groups : array, optional
+            Run of each row (n_rows,), each run contiguous; by default all rows are one run.
 
         Raises
         ------
-        ValueError : a run is not contiguous, or there are too few chunks to hold some out and keep some.
+        ValueError
+            A run is not contiguous, or there are too few chunks to hold some out and train on others.
         """
         n_rows = len(X)
         runs = np.zeros(n_rows, dtype=np.intp) if groups is None else _contiguous(np.asarray(groups), n_rows)
@@ -114,17 +123,21 @@ def resolve_splits(cv: Any, n_rows: int, *, run_onsets: ArrayLike | None = None)
 
     Parameters
     ----------
-    cv : None for the chunk bootstrap (its chunks cut to an eighth of the rows where 40 would be too long), a number of
+    cv : None, int, "runs", splitter or list of pairs
+        None for the chunk bootstrap (its chunks cut to an eighth of the rows where 40 would be too long), a number of
         contiguous folds, ``"runs"`` to leave one run out at a time, any scikit-learn splitter (it is given the runs
         as ``groups``), or the pairs themselves, as row numbers or boolean masks.
-    n_rows : rows of the design.
-    run_onsets : first row of each run.
+    n_rows : int
+        Rows of the design.
+    run_onsets : array, optional
+        First row of each run.
 
     Raises
     ------
-    TypeError, ValueError : ``cv`` is none of these, or gives an empty, overlapping or out-of-range split.
+    TypeError, ValueError
+        ``cv`` is none of these, or gives an empty, overlapping or out-of-range split.
     """
-    from sklearn.model_selection import KFold, LeaveOneGroupOut
+    from sklearn.model_selection import KFold, LeaveOneGroupOut, check_cv  # half a second that given alphas do without
 
     runs = run_labels(n_rows, run_onsets)
     if cv is None:
@@ -135,15 +148,11 @@ def resolve_splits(cv: Any, n_rows: int, *, run_onsets: ArrayLike | None = None)
         if runs.max(initial=0) == 0:
             raise ValueError("cv='runs' needs run_onsets that name two runs or more.")
         cv = LeaveOneGroupOut()
-    elif isinstance(cv, (int, np.integer)) and not isinstance(cv, bool):
-        cv = KFold(int(cv))
-    rows = np.empty((n_rows, 0))
-    groups = None if run_onsets is None or isinstance(cv, KFold) else runs  # a KFold warns about groups
-    pairs = cv.split(rows, None, groups) if hasattr(cv, "split") else cv
-    if not isinstance(pairs, Iterable):
-        raise TypeError(
-            f"cv must be None, a number of folds, 'runs', a splitter or a list of pairs, got {type(cv).__name__}."
-        )
+    pairs = cv
+    if hasattr(cv, "split") or not isinstance(cv, Iterable):
+        splitter = check_cv(cv)
+        groups = None if run_onsets is None or isinstance(splitter, KFold) else runs  # a KFold warns about groups
+        pairs = splitter.split(np.empty((n_rows, 0)), None, groups)
     checked = [_check_pair(pair, k, n_rows) for k, pair in enumerate(pairs)]
     if not checked:
         raise ValueError("cv gives no split at all; a generator can be used only once, so pass a list of pairs.")

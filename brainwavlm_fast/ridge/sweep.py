@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .backend_numpy import Arrays
+from .backend import Backend
 
 _CLOSE = {4: 3e-3, 8: 1e-5}  # relative distance of close eigenvalues, by the size of the type: its square is the error
-_SPARSE = 64  # close pairs a row above which a dense product is faster
+_SPARSE = 64  # close pairs per row above which a dense product is faster
 _ROWS = 64  # at a time, of a sweep's preparation
 _CANCELLED = 1e-4  # of the variance's own terms: what is left below it is not to be trusted
 
@@ -36,24 +36,25 @@ class RidgeSweep:
 
     Attributes
     ----------
-    penalties : (n_penalties,)
-    shrink : (n_penalties, rank) float64, d.
-    shift : (n_penalties,) float64.
-    diagonal : (rank,) float64, M's.
-    divided : (rank, rank), N in the data's type, where the targets lie.
-    close : (rank, rank), M_close, the same.
-    held : (n_held, rank), the centred held-out rows in the basis, the same.
-    arrays : where the targets lie.
+    shrink, shift : array
+        d (n_penalties, rank) and the constant subtracted from it (n_penalties,), float64.
+    diagonal : array
+        That of M, (rank,), float64.
+    divided, close : matrix of the backend
+        N and M_close, (rank, rank), in the data's type.
+    held : matrix of the backend
+        The centred held-out rows in the basis, (n_held, rank).
+    backend : Backend
+        Where the targets lie.
     """
 
-    penalties: NDArray[np.float64]
     shrink: NDArray[np.float64]
     shift: NDArray[np.float64]
     diagonal: NDArray[np.float64]
     divided: Any
     close: Any
     held: Any
-    arrays: Arrays
+    backend: Backend
 
     @classmethod
     def prepare(
@@ -61,7 +62,7 @@ class RidgeSweep:
         eigenvalues: NDArray[np.float64],
         held: NDArray[np.float64],
         penalties: NDArray[np.float64],
-        arrays: Arrays,
+        backend: Backend,
         dtype: Any,
     ) -> RidgeSweep:
         """Take the training eigenvalues (rank,) and the centred held-out rows in their basis, (n_held, rank)."""
@@ -70,25 +71,24 @@ class RidgeSweep:
         weight = np.diag(gram) * eigenvalues * shrink**2
         total = weight.sum(axis=1)
         shift = np.where(total > 0, (weight * shrink).sum(axis=1) / np.where(total > 0, total, 1.0), shrink[:, 0])
-        divided, kept, n_near = np.zeros(gram.shape, dtype), np.zeros(gram.shape, dtype), 0
+        divided, close, n_near = np.zeros(gram.shape, dtype), np.zeros(gram.shape, dtype), 0
         for first in range(0, len(gram), _ROWS):  # what is between stays in cache
-            some, values = gram[first : first + _ROWS], eigenvalues[first : first + _ROWS, None]
+            rows, values = gram[first : first + _ROWS], eigenvalues[first : first + _ROWS, None]
             gap = eigenvalues - values  # [k, l] = lambda_l - lambda_k
             larger = np.maximum(eigenvalues, values) + penalties.min()
             near = np.abs(gap) <= _CLOSE[np.dtype(dtype).itemsize] * larger
-            np.divide(some, gap, out=divided[first : first + _ROWS], where=~near, casting="same_kind")
-            np.copyto(kept[first : first + _ROWS], some, where=near, casting="same_kind")
+            np.divide(rows, gap, out=divided[first : first + _ROWS], where=~near, casting="same_kind")
+            np.copyto(close[first : first + _ROWS], rows, where=near, casting="same_kind")
             n_near += int(np.count_nonzero(near))
         many = n_near > _SPARSE * len(gram)
         return cls(
-            penalties.copy(),
             shrink,
             shift,
             np.diag(gram).copy(),
-            arrays.asarray(divided, dtype),
-            arrays.asarray(kept, dtype) if many else arrays.sparse(kept),
-            arrays.asarray(held, dtype),
-            arrays,
+            backend.asarray(divided, dtype),
+            backend.asarray(close, dtype) if many else backend.sparse(close),
+            backend.asarray(held, dtype),
+            backend,
         )
 
     def moments(self, a: Any, b: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
@@ -96,14 +96,17 @@ class RidgeSweep:
 
         Parameters
         ----------
-        a, b : (rank, n_targets) held-out and training cross products with the targets, in the basis.
+        a, b : matrix of the backend
+            Held-out and training cross products with the targets in the basis, (rank, n_targets).
 
         Returns
         -------
-        covariance, variance : (n_penalties, n_targets)
-        doubtful : (n_targets,) too little is left of the variance's terms; score these from their predictions.
+        covariance, variance : array
+            (n_penalties, n_targets).
+        doubtful : array
+            (n_targets,): too little is left of the variance's terms; score these from their predictions.
         """
-        covariance, variance, scale = self.arrays.ridge_moments(
+        covariance, variance, scale = self.backend.ridge_moments(
             a, b, self.divided @ b, self.close @ b, self.shrink, self.shift, self.diagonal
         )
         doubtful: NDArray[np.bool_] = np.any((variance <= _CANCELLED * scale) & (scale > 0), axis=0)

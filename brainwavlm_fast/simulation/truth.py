@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..data import StorySplit
 from ..errors import BwlmError
-from ..evaluation.encoding import Encoding, encode
+from ..evaluation.encoding import Encoding, EncodingSettings, encode
 from ..files import write_json
 from ..kernels import correlation
 from ..model import Encoder, Story
@@ -61,7 +61,7 @@ def measure_truth(
     responses = _InMemory(measured)
 
     def ridge(features: Mapping[str, NDArray]) -> Encoding:
-        return encode(features, responses, split=split, delays=DELAYS)
+        return encode(features, responses, EncodingSettings(split, DELAYS))
 
     from_teacher, from_student = ridge(teacher), ridge(student)
     return {

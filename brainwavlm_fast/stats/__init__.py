@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from .noise_ceiling import noise_ceiling, normalised
-from .significance import Significance, compare_models, false_discovery_rate, permutation_test, within_subject_sem
+from .noise_ceiling import noise_ceiling, normalize_by_ceiling
+from .significance import Significance, compare_models, false_discovery_rate, permutation_test
 
 __all__ = [
     "Significance",
     "compare_models",
     "false_discovery_rate",
     "noise_ceiling",
-    "normalised",
+    "normalize_by_ceiling",
     "permutation_test",
-    "within_subject_sem",
 ]

@@ -13,7 +13,7 @@ import pytest
 
 from brainwavlm_fast.data import Dataset, load_audio, make_split
 from brainwavlm_fast.errors import BwlmError, CheckpointError, ConfigError, DataError
-from brainwavlm_fast.evaluation.encoding import RidgeSettings, encode
+from brainwavlm_fast.evaluation.encoding import EncodingSettings, RidgeSettings, encode
 from brainwavlm_fast.evaluation.evaluate import EvaluationOptions, evaluate_run
 from brainwavlm_fast.evaluation.responses import DatasetResponses
 from brainwavlm_fast.model import BrainWavLM, Story
@@ -48,7 +48,7 @@ def by_hand(run: Path, tree: Path, epoch: int, alphas: object = None) -> object:
         story: model.story_features(load_audio(dataset.audio_path(story)), n_trs) for story, n_trs in STORIES.items()
     }
     split = make_split(dataset.stories("UTS02"))
-    return encode(features, DatasetResponses(dataset, "UTS02"), split=split, ridge=RIDGE, alphas=alphas)
+    return encode(features, DatasetResponses(dataset, "UTS02"), EncodingSettings(split, ridge=RIDGE), alphas=alphas)
 
 
 def test_summary_holds_what_the_voxel_arrays_say(evaluated: tuple[Path, dict]) -> None:

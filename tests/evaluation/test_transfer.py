@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.data import Dataset, load_audio, make_split
 from brainwavlm_fast.errors import BwlmError, CheckpointError, ConfigError
-from brainwavlm_fast.evaluation.encoding import RidgeSettings, encode
+from brainwavlm_fast.evaluation.encoding import EncodingSettings, RidgeSettings, encode
 from brainwavlm_fast.evaluation.evaluate import EvaluationOptions, evaluate_run
 from brainwavlm_fast.evaluation.responses import DatasetResponses
 from brainwavlm_fast.evaluation.transfer import transfer
@@ -60,7 +60,8 @@ def by_hand(run: Path, tree: Path, subject: str, epoch: int) -> np.ndarray:
     model = BrainWavLM.from_pretrained(run / "checkpoints" / f"epoch-{epoch:03d}")
     stories = dataset.stories(subject)
     features = {s: model.story_features(load_audio(dataset.audio_path(s)), dataset.n_trs(s)) for s in stories}
-    return encode(features, DatasetResponses(dataset, subject), split=make_split(stories), ridge=RIDGE).mean_test
+    settings = EncodingSettings(make_split(stories), ridge=RIDGE)
+    return encode(features, DatasetResponses(dataset, subject), settings).mean_test
 
 
 def test_every_cell_equals_an_evaluation_of_its_own(runs: list[Path], two_subjects: Path, tmp_path: Path) -> None:

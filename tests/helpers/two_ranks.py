@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from brainwavlm_fast.distributed import Ranks, opened_ranks
 from brainwavlm_fast.errors import BwlmError
 from brainwavlm_fast.evaluation.encoding import RidgeSettings
 from brainwavlm_fast.evaluation.evaluate import EvaluationOptions, evaluate_run
+from brainwavlm_fast.evaluation.run_statistics import sharded
 from brainwavlm_fast.model import BrainWavLM
 from brainwavlm_fast.progress import Progress
-from brainwavlm_fast.ridge import cholesky as ridge_factors
-from brainwavlm_fast.ridge.spectral import RidgePlan
+from brainwavlm_fast.ridge.cholesky import CholeskySolver
+from brainwavlm_fast.ridge.spectral import SpectralSolver
 from brainwavlm_fast.stats import significance
 from brainwavlm_fast.training import resume_run, start_run
 from brainwavlm_fast.training.randomness import keyed
@@ -65,15 +67,16 @@ def gradients(config: RunConfig, blocks: list[tuple[str, int, int]], ranks: Rank
 
 def evaluate(folder: Path, out: str, ranks: Ranks) -> None:
     """Ridge of the run ``one``, and a permutation test, with tiles so narrow that there are several for each rank."""
-    ridge_factors._pays = lambda *sizes: False  # few targets would be one tile, for one rank
-    RidgePlan.tile_width = lambda self: 8
-    significance._VOXELS_AT_ONCE = 16
+    CholeskySolver.pays = staticmethod(lambda *sizes: False)  # few targets would be one tile, for one rank
+    SpectralSolver.tile_width = lambda self: 8
+    significance.TILE = 16
     options = EvaluationOptions([2], RidgeSettings(chunk_length=4))
     evaluate_run(folder / "one", out=out, options=options, ranks=ranks)
     rng = np.random.default_rng(0)
     measured, predicted = rng.standard_normal((2, 44, 50))
     measured[3, 5] = np.nan
-    tested = significance.permutation_test(measured, predicted, n_permutations=50, ranks=ranks)
+    test = partial(significance.permutation_test, n_permutations=50)
+    tested = sharded(test, measured, predicted, ranks=ranks)
     np.save(folder / f"{out}-tested-{ranks.rank}.npy", np.stack([tested.statistic, tested.p, tested.q]))
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from brainwavlm_fast import RidgeCV, delay_stack, reference
-from brainwavlm_fast.ridge.backend_numpy import HostArrays, TorchArrays
-from brainwavlm_fast.ridge.designs import DelayedDesign, DenseDesign, standardised
+from brainwavlm_fast.ridge.backend_numpy import NumpyBackend
+from brainwavlm_fast.ridge.backend_torch import TorchBackend
+from brainwavlm_fast.ridge.designs import DelayedDesign, DenseDesign, standardize
 from brainwavlm_fast.ridge.row_splits import ChunkBootstrap
 
 ONSETS = [0, 90, 91, 200]
@@ -23,20 +24,20 @@ def some_rows(n):
     return np.flatnonzero(np.isin(np.arange(n) // 10, chunks))
 
 
-@pytest.mark.parametrize("arrays", [HostArrays(), TorchArrays("cpu")])
+@pytest.mark.parametrize("backend", [NumpyBackend(), TorchBackend("cpu")])
 @pytest.mark.parametrize("onsets", [None, ONSETS])
 @pytest.mark.parametrize("delays", DELAYS)
-def test_products_are_those_of_the_stack(delays, onsets, arrays):
+def test_products_are_those_of_the_stack(delays, onsets, backend):
     x, targets = features(), np.random.default_rng(2).standard_normal((260, 5))
     stack = reference.delay_stack(x, delays, run_onsets=onsets)
     design = DelayedDesign(x, delays, run_onsets=onsets)
-    design.to_device(arrays)
+    design.to_device(backend)
     assert design.shape == stack.shape
     for which in (None, some_rows(260), np.arange(259), np.array([89, 90, 91]), np.array([], dtype=np.intp)):
         rows, y = (stack, targets) if which is None else (stack[which], targets[which])
         np.testing.assert_allclose(design.gram(which), rows.T @ rows, rtol=0, atol=1e-11)
-        found = design.cross(which, arrays.asarray(y, np.float64))
-        np.testing.assert_allclose(arrays.to_host(found), rows.T @ y, rtol=0, atol=1e-11)
+        found = design.cross(which, backend.asarray(y, np.float64))
+        np.testing.assert_allclose(backend.to_host(found), rows.T @ y, rtol=0, atol=1e-11)
         if which is not None:
             assert np.array_equal(design.rows(which), rows)
 
@@ -85,10 +86,10 @@ def test_z_scores_have_no_unit(unit, dtype, bound):
     x = (features(337, dtype=np.float64) * unit + 3 * unit).astype(dtype)
     wide = x.astype(np.float64)
     expected = (wide - wide.mean(axis=0)) / wide.std(axis=0)
-    np.testing.assert_allclose(standardised(x), expected, rtol=0, atol=bound)
+    np.testing.assert_allclose(standardize(x), expected, rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("value", [0.0, 0.1, -1 / 3, 1e-20, 12345.678, 1e10])
 def test_a_constant_has_zeros_for_z_scores(value, dtype):
-    assert not standardised(np.full((337, 5), value, dtype=dtype)).any()
+    assert not standardize(np.full((337, 5), value, dtype=dtype)).any()

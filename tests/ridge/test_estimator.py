@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -182,7 +184,7 @@ def test_one_alpha_a_group_is_the_best_on_the_groups_average() -> None:
         alone = RidgeCV(cv=splits, alpha_per_target=False).fit(X, Y[:, members])
         assert np.array_equal(model.alphas_[members], alone.alphas_)
         np.testing.assert_allclose(model.coef_[members], alone.coef_, rtol=0, atol=1e-12)
-    with pytest.raises(ValueError, match=r"target_groups must have shape \(25,\), a label a target, got \(2,\)"):
+    with pytest.raises(ValueError, match=r"target_groups must have shape \(25,\), one label per target, got \(2,\)"):
         RidgeCV(cv=splits).fit(X, np.nan_to_num(Y), target_groups=[0, 1])
 
 
@@ -314,3 +316,26 @@ def test_generalised_cross_validation_is_its_definition(n: int, p: int, fit_inte
     assert np.array_equal(model.alphas_, grid[best])
     oracle = Ridge(model.alphas_, fit_intercept=fit_intercept, solver="cholesky").fit(X, Y)
     np.testing.assert_allclose(model.coef_, oracle.coef_, rtol=0, atol=1e-8)
+
+
+HIDDEN = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ImportError("torch is hidden")
+sys.meta_path.insert(0, Hidden())
+import numpy as np
+from brainwavlm_fast import RidgeCV
+X = np.random.default_rng(0).standard_normal((200, 10))
+for options in ({}, {"delays": [1, 2]}, {"cv": "gcv", "fit_intercept": True}):
+    for n_targets in (2, 100):
+        model = RidgeCV(**options).fit(X, X @ np.ones((10, n_targets)))
+        assert model.predict(X).shape == (200, n_targets)
+assert "torch" not in sys.modules
+"""
+
+
+def test_numpy_users_need_no_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", HIDDEN], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

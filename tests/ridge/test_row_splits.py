@@ -128,7 +128,7 @@ def test_default_is_the_chunk_bootstrap_where_there_is_room() -> None:
     [
         ("fold", "'runs'"),
         ("runs", "two runs or more"),
-        (3.5, "cv must be"),
+        (3.5, "Expected `cv` as an integer"),
         ([], "no split"),
         ([([0, 1], [1, 2])], "both train and are held out"),
         ([([0, 1], [12])], "outside the 12 rows"),

@@ -1,4 +1,4 @@
-"""Every penalty from one product equals one solve a penalty, over hard spectra, in both precisions."""
+"""Every penalty from one product equals one solve per penalty, over hard spectra, in both precisions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from brainwavlm_fast import kernels, reference
-from brainwavlm_fast.ridge.backend_numpy import TorchArrays
+from brainwavlm_fast.ridge.backend_torch import TorchBackend
 from brainwavlm_fast.ridge.designs import DenseDesign
-from brainwavlm_fast.ridge.spectral import RidgePlan
+from brainwavlm_fast.ridge.problem import RidgeProblem
+from brainwavlm_fast.ridge.spectral import SpectralSolver
 
 SPECTRA = ["flat", "power law", "steep", "repeated", "rank deficient", "wide"]
 PENALTIES = np.logspace(1, 4, 10) ** 2
@@ -43,6 +44,10 @@ def problem(kind, dtype, n_targets=33):
     return X.astype(dtype), Y.astype(dtype), splits
 
 
+def solver_of(X, splits, n_targets=10**6, **settings):
+    return SpectralSolver(RidgeProblem(DenseDesign(X), splits, n_targets=n_targets, **settings), PENALTIES)
+
+
 def expected(X, Y, splits, penalties, scoring, centred=False):
     total = 0
     for train, held in splits:
@@ -60,11 +65,11 @@ def test_scores_are_those_of_one_solve_a_penalty(kind, dtype, tolerance, scoring
     X, Y, splits = problem(kind, dtype)
     if kind == "steep":  # the smallest penalty is 1e-5 of the largest eigenvalue: float32 resolves less there
         tolerance *= 5
-    plan = RidgePlan(DenseDesign(X), splits, n_targets=10**6, scoring=scoring)
-    plan.decompose(PENALTIES, splits=[0])
-    assert plan._sweep_pays(plan._folds[0], len(PENALTIES)) or kind == "wide"
-    plan._sweep_pays = lambda *_: True
-    found = plan.score(plan.prepare(Y), PENALTIES)
+    solver = solver_of(X, splits, scoring=scoring)
+    train, held = splits[0]
+    assert solver.sweep_pays(len(held), min(len(train), X.shape[1])) or kind == "wide"
+    solver.sweep_pays = lambda *_: True
+    found = solver.score(solver.problem.prepare(Y))
     wanted = expected(X.astype(np.float64), Y.astype(np.float64), splits, PENALTIES, scoring)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=3 * tolerance)
     best = np.argmax(found, axis=0)
@@ -76,9 +81,9 @@ def test_scores_are_those_of_one_solve_a_penalty(kind, dtype, tolerance, scoring
 def test_with_an_intercept_the_means_are_the_training_rows(scoring):
     X, Y, splits = problem("power law", np.float64)
     X, Y = X + 5, Y - 3
-    plan = RidgePlan(DenseDesign(X), splits, n_targets=10**6, scoring=scoring, fit_intercept=True)
-    plan._sweep_pays = lambda *_: True
-    found = plan.score(plan.prepare(Y), PENALTIES)
+    solver = solver_of(X, splits, scoring=scoring, fit_intercept=True)
+    solver.sweep_pays = lambda *_: True
+    found = solver.score(solver.problem.prepare(Y))
     np.testing.assert_allclose(found, expected(X, Y, splits, PENALTIES, scoring, centred=True), atol=1e-8)
 
 
@@ -86,37 +91,37 @@ def test_with_an_intercept_the_means_are_the_training_rows(scoring):
 @pytest.mark.parametrize("fit_intercept", [False, True])
 @pytest.mark.parametrize("kind", ["power law", "rank deficient", "wide"])
 def test_torch_gives_numpys_numbers(kind, fit_intercept, scoring):
-    """The arrays of a GPU, on the host: the same code but for the device."""
+    """The backend of a GPU, on the host: the same code but for the device."""
     X, Y, splits = problem(kind, np.float64)
-    settings = {"n_targets": 10**6, "scoring": scoring, "fit_intercept": fit_intercept}
+    settings = {"scoring": scoring, "fit_intercept": fit_intercept}
     Y[:, 3] = 1.5
     for some in (splits, [*splits, splits[0]]):  # grouped cross products, and too many splits for that
-        here = RidgePlan(DenseDesign(X), some, **settings)
-        there = RidgePlan(DenseDesign(X), some, **settings, arrays=TorchArrays("cpu"))
-        mine, theirs = here.prepare(Y), there.prepare(torch.from_numpy(Y))
-        np.testing.assert_allclose(there.score(theirs, PENALTIES), here.score(mine, PENALTIES), rtol=0, atol=1e-9)
+        in_numpy = solver_of(X, some, **settings)
+        in_torch = solver_of(X, some, **settings, backend=TorchBackend("cpu"))
+        mine, theirs = in_numpy.problem.prepare(Y), in_torch.problem.prepare(torch.from_numpy(Y))
+        np.testing.assert_allclose(in_torch.score(theirs), in_numpy.score(mine), rtol=0, atol=1e-9)
         chosen = np.full(Y.shape[1], 300.0)
-        for a, b in zip(here.weights(mine, chosen), there.weights(theirs, chosen), strict=True):
+        for a, b in zip(in_numpy.weights(mine, chosen), in_torch.weights(theirs, chosen), strict=True):
             np.testing.assert_allclose(np.asarray(b), a, rtol=0, atol=1e-10)
 
 
 def test_sweep_and_predictions_are_chosen_by_size_and_agree():
     X, Y, splits = problem("power law", np.float64)
-    few, many = (RidgePlan(DenseDesign(X), splits, n_targets=n) for n in (1, 10**6))
-    few.decompose(PENALTIES, splits=[0])
-    assert not few._sweep_pays(few._folds[0], 10)
+    few, many = (solver_of(X, splits, n) for n in (1, 10**6))
+    assert not few.sweep_pays(len(splits[0][1]), X.shape[1])
+    assert many.sweep_pays(len(splits[0][1]), X.shape[1])
     np.testing.assert_allclose(
-        few.score(few.prepare(Y), PENALTIES), many.score(many.prepare(Y), PENALTIES), rtol=0, atol=1e-9
+        few.score(few.problem.prepare(Y)), many.score(many.problem.prepare(Y)), rtol=0, atol=1e-9
     )
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0])
 def test_a_constant_target_scores_zero_and_disturbs_no_other(value):
     X, Y, splits = problem("power law", np.float32)
-    plan = RidgePlan(DenseDesign(X), splits, n_targets=10**6)
-    clean = plan.score(plan.prepare(Y), PENALTIES)
+    solver = solver_of(X, splits)
+    clean = solver.score(solver.problem.prepare(Y))
     Y[:, 4] = value
-    found = plan.score(plan.prepare(Y), PENALTIES)
+    found = solver.score(solver.problem.prepare(Y))
     assert (found[:, 4] == 0).all()
     others = np.arange(Y.shape[1]) != 4
     np.testing.assert_array_equal(found[:, others], clean[:, others])
@@ -127,8 +132,8 @@ def test_a_prediction_that_barely_varies_is_scored_from_itself():
     X, Y, splits = problem("power law", np.float32)
     held = splits[0][1]
     X[held] = X[held[0]] + 1e-5 * np.random.default_rng(2).standard_normal((len(held), X.shape[1]))
-    plan = RidgePlan(DenseDesign(X), splits[:1], n_targets=10**6)
-    found = plan.score(plan.prepare(Y), PENALTIES)
+    solver = solver_of(X, splits[:1])
+    found = solver.score(solver.problem.prepare(Y))
     assert np.abs(found).max() <= 1
     assert np.isfinite(found).all()
 

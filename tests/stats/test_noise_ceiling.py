@@ -1,18 +1,13 @@
-"""Noise ceiling: the estimator against planted signal and noise, its edges, and the data set's repeats."""
+"""Noise ceiling: the estimator against planted signal and noise, and its edges."""
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
-import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from brainwavlm_fast.data import Dataset
-from brainwavlm_fast.stats.noise_ceiling import dataset_noise_ceiling, noise_ceiling, normalised
+from brainwavlm_fast.stats import noise_ceiling, normalize_by_ceiling
 
 
 def planted(n_repeats: int, ceilings: NDArray, *, n_trs: int = 291, seed: int = 0) -> tuple[NDArray, NDArray]:
@@ -62,17 +57,6 @@ def test_constant_and_nan_voxels() -> None:
         noise_ceiling(repeats[:1])
 
 
-def test_normalised_leaves_out_what_cannot_be_normalised() -> None:
-    got = normalised([0.3, 0.1, 0.2, np.nan], [0.6, 0.1, np.nan, 0.5])
+def test_what_cannot_be_normalized_is_left_out() -> None:
+    got = normalize_by_ceiling([0.3, 0.1, 0.2, np.nan], [0.6, 0.1, np.nan, 0.5])
     np.testing.assert_array_equal(got, [0.5, np.nan, np.nan, np.nan])
-
-
-def test_repeats_of_a_data_set(tree: Path, tmp_path: Path) -> None:
-    dataset = Dataset(shutil.copytree(tree, tmp_path / "tree"))
-    assert dataset_noise_ceiling(dataset, "UTS02", "wheretheressmoke") is None
-    repeats = np.random.default_rng(0).standard_normal((4, 44, 30))
-    with h5py.File(dataset.response_path("UTS02", "wheretheressmoke"), "a") as file:
-        file["individual_repeats"] = repeats
-    got, n_repeats = dataset_noise_ceiling(dataset, "UTS02", "wheretheressmoke", memory_gb=12 * 176 * 7 / 2**30)
-    assert n_repeats == 4
-    np.testing.assert_allclose(got, noise_ceiling(repeats.astype(np.float32)), atol=1e-6)

@@ -1,4 +1,4 @@
-"""Permutation tests, false discovery rate and the within-subject error: definitions, calibration, awkward input."""
+"""Permutation tests, and the false discovery rate: definitions, calibration, awkward input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from brainwavlm_fast.stats.significance import (
     compare_models,
     false_discovery_rate,
     permutation_test,
-    within_subject_sem,
 )
 
 
@@ -130,16 +129,6 @@ def test_false_discovery_rate_equals_scipys() -> None:
     np.testing.assert_allclose(got[np.isfinite(holes)], false_discovery_control(holes[np.isfinite(holes)]), rtol=1e-12)
     with pytest.raises(ValueError, match="between 0 and 1"):
         false_discovery_rate([0.5, 1.1])
-
-
-def test_within_subject_sem_ignores_how_subjects_differ() -> None:
-    effect = np.array([[0.1, 0.2, 0.4], [0.12, 0.19, 0.43], [0.08, 0.24, 0.38]])
-    shifted = effect + np.array([[0.0], [5.0], [-3.0]])
-    np.testing.assert_allclose(within_subject_sem(shifted), within_subject_sem(effect), atol=1e-12)
-    centred = effect - effect.mean(axis=1, keepdims=True)
-    np.testing.assert_allclose(within_subject_sem(effect), centred.std(axis=0, ddof=1) / np.sqrt(3), atol=1e-12)
-    with pytest.raises(ValueError, match="2 subjects or more"):
-        within_subject_sem([[1.0, 2.0]])
 
 
 def test_bad_arguments_are_named() -> None:

@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits
 from brainwavlm_fast.config import RunConfig, preset
 from brainwavlm_fast.distributed import SINGLE_PROCESS
 from brainwavlm_fast.files import read_json
-from brainwavlm_fast.ridge import cholesky as ridge_factors
-from brainwavlm_fast.ridge.spectral import RidgePlan
+from brainwavlm_fast.ridge.cholesky import CholeskySolver
+from brainwavlm_fast.ridge.spectral import SpectralSolver
 from brainwavlm_fast.stats import significance
 from brainwavlm_fast.training import resume_run, start_run
 from brainwavlm_fast.training.checkpoint import list_checkpoints
@@ -158,9 +158,9 @@ def test_voxels_are_joined_from_their_ranks(job):
 
 def test_ridge_and_permutations_over_two_processes_are_one_processs(job, monkeypatch):
     """The same tiles of voxels, so equal to the last bit."""
-    monkeypatch.setattr(RidgePlan, "tile_width", RidgePlan.tile_width)  # evaluate() changes all three
-    monkeypatch.setattr(ridge_factors, "_pays", ridge_factors._pays)
-    monkeypatch.setattr(significance, "_VOXELS_AT_ONCE", 16)
+    monkeypatch.setattr(SpectralSolver, "tile_width", SpectralSolver.tile_width)  # evaluate() changes all three
+    monkeypatch.setattr(CholeskySolver, "pays", CholeskySolver.pays)
+    monkeypatch.setattr(significance, "TILE", 16)
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # as torchrun gives each process
     try:

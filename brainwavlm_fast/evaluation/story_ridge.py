@@ -1,0 +1,236 @@
+"""Ridge on the training stories of a split, ready to score tiles of voxels on its other stories.
+
+For each story features are z-scored, delayed on their true context, and only then cut to the responses' rows and
+concatenated, so that nothing crosses from one story into the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..data import StorySplit
+from ..errors import ConfigError, DataError
+from ..kernels import delay_stack
+from ..ridge.alphas import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
+from ..ridge.designs import DelayedDesign, standardize
+from ..ridge.problem import RidgeProblem
+from ..ridge.row_splits import ChunkBootstrap, RowSplit, resolve_splits
+from ..ridge.solver import choose_solver
+
+
+@dataclass(frozen=True)
+class RidgeSettings:
+    """How alphas are chosen: the field's grid and chunk bootstrap unless changed.
+
+    Attributes
+    ----------
+    alphas, penalty
+        See :class:`RidgeCV`.
+    n_splits, chunk_length, held_fraction, gap, seed
+        See :class:`ChunkBootstrap`.
+    """
+
+    alphas: tuple[float, ...] = FIELD_ALPHAS
+    penalty: str = "alpha_squared"
+    n_splits: int = 3
+    chunk_length: int = 40
+    held_fraction: float = 0.25
+    gap: int = 0
+    seed: int = 0
+
+    def splitter(self) -> ChunkBootstrap:
+        """The bootstrap."""
+        return ChunkBootstrap(**{part.name: getattr(self, part.name) for part in fields(ChunkBootstrap)})
+
+
+@dataclass(frozen=True)
+class EncodingSettings:
+    """What an encoding model is fitted on and how.
+
+    Attributes
+    ----------
+    split : StorySplit
+        Which stories train, validate and test.
+    delays : tuple of int, default (1, 2, 3, 4)
+        FIR delays in TRs.
+    ridge : RidgeSettings
+        How alphas are chosen.
+    """
+
+    split: StorySplit
+    delays: Sequence[int] = (1, 2, 3, 4)
+    ridge: RidgeSettings = field(default_factory=RidgeSettings)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """An encoding model's scores; every array is NaN at excluded voxels.
+
+    Attributes
+    ----------
+    validation, test : dict
+        Story -> correlation over time of each voxel (n_voxels,).
+    alphas : array
+        The alpha of each voxel (n_voxels,).
+    cv_scores : array or None
+        Mean held-out correlation at that alpha (n_voxels,); None if the alphas were given.
+    excluded : array
+        Voxels with a NaN or infinity in, or constant over, one of the stories, bool (n_voxels,).
+    predictions : dict or None
+        Test story -> predicted (z-scored) responses (n_trs, n_voxels); None if they were not asked for.
+    """
+
+    validation: dict[str, NDArray[np.float64]]
+    test: dict[str, NDArray[np.float64]]
+    alphas: NDArray[np.float64]
+    cv_scores: NDArray[np.float64] | None
+    excluded: NDArray[np.bool_]
+    predictions: dict[str, NDArray[Any]] | None = None
+
+    @property
+    def mean_validation(self) -> NDArray[np.float64] | None:
+        """Correlation of each voxel averaged over the validation stories; None without one."""
+        return np.mean(list(self.validation.values()), axis=0) if self.validation else None
+
+    @property
+    def mean_test(self) -> NDArray[np.float64]:
+        """Correlation of each voxel averaged over the test stories."""
+        return np.mean(list(self.test.values()), axis=0)
+
+
+class StoryRidge:
+    """Ridge on the training stories, ready to encode tiles of voxels."""
+
+    def __init__(
+        self,
+        features: Mapping[str, NDArray[Any]],
+        n_voxels: int,
+        settings: EncodingSettings,
+        alphas: ArrayLike | None,
+        keep_predictions: bool,
+    ) -> None:
+        split, delays, ridge = settings.split, settings.delays, settings.ridge
+        _check_split(split, features)
+        context = max(delays)
+        scored = {name: standardize_story(features[name], context, story=name) for name in all_stories(split)}
+        self.n_rows = {name: len(z) - context for name, z in scored.items()}
+        onsets = np.cumsum([0, *(len(scored[name]) for name in split.train[:-1])])
+        trained = np.concatenate([scored[name] for name in split.train])
+        X = DelayedDesign(trained, delays, run_onsets=onsets.tolist(), context=context)
+        self.grid, self.convention, self.split = check_alphas(ridge.alphas), ridge.penalty, split
+        # the splits even where alphas are given: the same sums in the same order give the same weights to the last bit
+        splits = bootstrap_rows(ridge, [self.n_rows[name] for name in split.train])
+        self.problem = RidgeProblem(X, splits, n_targets=n_voxels)
+        self.solver = choose_solver(self.problem, penalties(self.grid, self.convention))
+        self.given = None if alphas is None else np.asarray(alphas, dtype=np.float64)
+        self.scored_splits = range(len(splits) if self.given is None else 0)
+        wanted = self.grid if self.given is None else self.given[np.isfinite(self.given) & (self.given > 0)]
+        held_out = [delay_stack(scored[name], delays, context=context) for name in (*split.validation, *split.test)]
+        self.predictor = self.problem.predictor(np.concatenate(held_out), penalties(wanted, self.convention))
+        self.keep_predictions = keep_predictions
+
+    def excluded(self, n_voxels: int) -> Encoding:
+        """Of voxels that cannot be used."""
+        split, dtype = self.split, self.problem.dtype
+        return Encoding(
+            {name: np.full(n_voxels, np.nan) for name in split.validation},
+            {name: np.full(n_voxels, np.nan) for name in split.test},
+            np.full(n_voxels, np.nan),
+            np.full(n_voxels, np.nan) if self.given is None else None,
+            np.ones(n_voxels, dtype=bool),
+            {name: np.full((self.n_rows[name], n_voxels), np.nan, dtype) for name in split.test}
+            if self.keep_predictions
+            else None,
+        )
+
+    def encode_tile(self, measured: Mapping[str, NDArray[Any]], given: NDArray[np.float64] | None) -> Encoding:
+        """From a tile's responses to each story (n_trs, n_voxels), and its voxels' alphas if they are given."""
+        usable = np.logical_and.reduce(
+            [np.isfinite(Y).all(axis=0) & (Y.max(axis=0) > Y.min(axis=0)) for Y in measured.values()]
+        )
+        if not usable.any():
+            return self.excluded(len(usable))
+        targets = self.problem.prepare(
+            np.concatenate([_zscore(measured[name][:, usable]) for name in self.split.train])
+        )
+        cv_scores = None
+        if given is None:
+            scores = self.solver.score(targets) / len(self.problem.splits)
+            chosen, cv_scores = choose_alphas(self.grid, scores), _among_excluded(scores.max(axis=0), usable)
+        else:
+            chosen = check_target_alphas(given, ~usable)
+        predicted = self.predictor(targets.cross(), penalties(chosen, self.convention))
+        backend, r, predictions, first = self.problem.backend, {}, {}, 0
+        for name in (*self.split.validation, *self.split.test):
+            rows = predicted[first : first + self.n_rows[name]]
+            first += len(rows)
+            of_story = backend.correlation(rows, backend.asarray(measured[name][:, usable], self.problem.dtype))
+            r[name] = _among_excluded(of_story, usable)
+            if self.keep_predictions and name in self.split.test:
+                predictions[name] = _among_excluded(backend.to_host(rows), usable)
+        return Encoding(
+            {name: r[name] for name in self.split.validation},
+            {name: r[name] for name in self.split.test},
+            _among_excluded(chosen, usable),
+            cv_scores,
+            ~usable,
+            predictions if self.keep_predictions else None,
+        )
+
+
+def bootstrap_rows(ridge: RidgeSettings, lengths: Sequence[int]) -> list[RowSplit]:
+    """The bootstrap's splits of training stories of these lengths; a :class:`ConfigError` if they are too short."""
+    try:
+        return resolve_splits(ridge.splitter(), sum(lengths), run_onsets=np.cumsum([0, *lengths[:-1]]))
+    except ValueError as error:
+        raise ConfigError(f"ridge on the training stories: {error}") from None
+
+
+def standardize_story(features: NDArray[Any], context: int, *, story: str = "") -> NDArray[Any]:
+    """A story's features (context + n_trs, width), each z-scored over all rows given.
+
+    Delays are stacked on all of them, and only then are the context rows dropped: the first responses see true
+    features, never zeros and never another story.
+    """
+    if features.ndim != 2 or len(features) <= context:
+        raise DataError(
+            f"features of story '{story}' have shape {features.shape}; expected ({context} rows of context + its TRs, "
+            "width)."
+        )
+    if not np.isfinite(features).all():
+        raise DataError(f"features of story '{story}' hold NaN or infinity; compute them again.")
+    return standardize(features)
+
+
+def all_stories(split: StorySplit) -> list[str]:
+    """Every story of a split: training, validation, test."""
+    return [*split.train, *split.validation, *split.test]
+
+
+def _check_split(split: StorySplit, features: Mapping[str, Any]) -> None:
+    named = all_stories(split)
+    twice = sorted({name for name in named if named.count(name) > 1})
+    if twice:
+        raise ConfigError(f"story {', '.join(twice)} is in two parts of the split; held-out stories must not train.")
+    missing = [name for name in named if name not in features]
+    if missing:
+        raise DataError(f"no features of story {', '.join(missing)}; compute them for every story of the split.")
+    if not split.train or not split.test:
+        raise ConfigError("a split needs at least one training story and one test story.")
+
+
+def _among_excluded(values: NDArray[Any], usable: NDArray[np.bool_]) -> NDArray[Any]:
+    """Values of the usable voxels (..., n_usable) among NaN for the others, (..., n_voxels)."""
+    out = np.full((*values.shape[:-1], len(usable)), np.nan, values.dtype)
+    out[..., usable] = values
+    return out
+
+
+def _zscore(Y: NDArray[Any]) -> NDArray[Any]:
+    mean, std = Y.mean(axis=0, dtype=np.float64), Y.std(axis=0, dtype=np.float64)
+    return ((Y - mean) / std).astype(Y.dtype)

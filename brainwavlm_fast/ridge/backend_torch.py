@@ -1,0 +1,57 @@
+"""Ridge's matrices in torch, on one device. Products are float32 unless torch was told to allow TF32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .. import ops
+
+Float64 = NDArray[np.float64]
+
+
+class TorchBackend:
+    """The :class:`~brainwavlm_fast.ridge.backend.Backend` of a GPU."""
+
+    tile_bytes = 4 << 30
+    parallel = False
+
+    def __init__(self, device: Any) -> None:
+        self.device = torch.device(device)
+
+    def asarray(self, array: Any, dtype: Any) -> torch.Tensor:
+        wanted = torch.float32 if np.dtype(dtype) == np.float32 else torch.float64
+        if not isinstance(array, torch.Tensor):
+            array = np.ascontiguousarray(array)
+            array = torch.from_numpy(array if array.flags.writeable else array.copy())
+        placed: torch.Tensor = array.to(self.device, wanted)
+        return placed
+
+    def sparse(self, matrix: NDArray[Any]) -> Any:
+        return torch.from_numpy(matrix).to_sparse().to(self.device)
+
+    def column_sums(self, array: torch.Tensor) -> Float64:
+        return self.to_host(array.sum(dim=0, dtype=torch.float64))
+
+    def column_moments(self, array: torch.Tensor) -> tuple[Float64, Float64, NDArray[np.bool_]]:
+        mean = array.mean(dim=0, dtype=torch.float64)
+        squares = (array - mean.to(array.dtype)).square().sum(dim=0, dtype=torch.float64)
+        constant = array.amax(dim=0) == array.amin(dim=0)
+        return self.to_host(mean), self.to_host(squares), self.to_host(constant)
+
+    def ridge_moments(self, *arrays: Any) -> tuple[Float64, Float64, Float64]:
+        wide, small = arrays[:4], (self.asarray(array, np.float64) for array in arrays[4:])
+        covariance, variance, scale = (self.to_host(out) for out in ops.ridge_moments(*wide, *small))
+        return covariance, variance, scale
+
+    def correlation(self, x: torch.Tensor, y: torch.Tensor) -> Float64:
+        return self.to_host(ops.correlation(x, y, axis=0).double())
+
+    def concatenate(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat(parts)
+
+    def to_host(self, array: torch.Tensor) -> NDArray[Any]:
+        return array.cpu().numpy()
