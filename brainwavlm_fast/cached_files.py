@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
-
-import h5py
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .files import atomic_path, provenance
+
+if TYPE_CHECKING:
+    import h5py  # loaded when a file is opened
 
 Key = Mapping[str, Any]
 T = TypeVar("T")
@@ -37,6 +38,8 @@ def key_digest(key: Any) -> str:
 
 def read_cached(path: Path, key: Key, take: Callable[[h5py.File], T | None]) -> T | None:
     """What ``take`` reads from a file; None if the file is absent, damaged, or has another key."""
+    import h5py
+
     try:
         with h5py.File(path, "r") as file:
             return take(file) if json.loads(file.attrs[_KEY]) == json.loads(json.dumps(key)) else None
@@ -47,6 +50,8 @@ def read_cached(path: Path, key: Key, take: Callable[[h5py.File], T | None]) -> 
 @contextmanager
 def write_cached(path: Path, key: Key) -> Iterator[h5py.File]:
     """A new HDF5 file with this key, which takes its name when the block ends without an error."""
+    import h5py
+
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs[_KEY], file.attrs["provenance"] = json.dumps(key), json.dumps(provenance())
         yield file

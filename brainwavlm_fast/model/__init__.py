@@ -5,7 +5,7 @@ from __future__ import annotations
 from .activations import free_memory, step_memory
 from .brainwavlm import BrainWavLM
 from .encoder import Encoder
-from .front_cache import CacheStatus, front_bytes, keep_front_ends
+from .front_ends import CacheStatus, front_bytes, keep_front_ends
 from .lora import LoraSettings
 from .pretrained import load_wavlm, save_wavlm
 from .readout import Readout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,7 +15,6 @@ from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.data import SAMPLE_RATE
 from brainwavlm_fast.errors import ConfigError
 from brainwavlm_fast.model import BrainWavLM, Encoder, Story, front_bytes, keep_front_ends
-from brainwavlm_fast.model import front_cache as cache_module
 from brainwavlm_fast.progress import Progress
 from tests.helpers.tiny import save_tiny
 
@@ -196,7 +196,7 @@ def test_what_does_not_fit_in_memory_is_said(model, config):
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_built(model, config, tmp_path, monkeypatch, counted):
-    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     with pytest.raises(ConfigError, match="still to be written and 0.0 GiB are free"):
         keep({"a": a_story(config)}, model.encoder, tmp_path / "new" / "folder")
     assert counted == []
