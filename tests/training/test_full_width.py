@@ -13,7 +13,7 @@ import pytest
 from brainwavlm_fast.data import TR
 from brainwavlm_fast.simulation.layout import write_index, write_sound, write_textgrid
 from brainwavlm_fast.simulation.lexicon import make_lexicon
-from brainwavlm_fast.simulation.speech import synthesise_syllables
+from brainwavlm_fast.simulation.speech import synthesize_syllables
 from brainwavlm_fast.simulation.stories import tell_story
 
 N_VOXELS = 94_251  # UTS02
@@ -24,7 +24,7 @@ STORIES = {"avatar": 24, "life": 20, "fromboyhoodtofatherhood": 20, "wheretheres
 @pytest.fixture
 def wide_tree(tmp_path):
     root, rng = tmp_path / "ds003020", np.random.default_rng(0)
-    lexicon, tokens = make_lexicon(rng), synthesise_syllables(rng)
+    lexicon, tokens = make_lexicon(rng), synthesize_syllables(rng)
     folder = root / "derivative" / "preprocessed_data" / "UTS02"
     folder.mkdir(parents=True)
     for story, n_trs in STORIES.items():
