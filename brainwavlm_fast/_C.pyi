@@ -35,10 +35,10 @@ def delay_stack_backward(
     stream: int,
 ) -> None: ...
 def ridge_moments(
-    a: Any,
-    b: Any,
-    e: Any,
-    mb: Any,
+    held_cross: Any,
+    train_cross: Any,
+    divided_cross: Any,
+    close_cross: Any,
     shrink: Any,
     shift: Any,
     diagonal: Any,

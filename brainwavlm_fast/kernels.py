@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 try:
-    from . import _C
+    from . import _C as _C  # ops.py takes it from here
 except ImportError as error:  # pragma: no cover - seen only in a broken installation
     raise ImportError(
-        "brainwavlm_fast's native core is not there. Either the source tree was imported instead of the installed "
+        "brainwavlm_fast's native core is missing. Either the source tree was imported instead of the installed "
         "package (run from another folder, or install it with `pip install -e .`), or it was built for another Python."
     ) from error
 
@@ -31,26 +31,40 @@ def correlation(x: ArrayLike, y: ArrayLike, *, axis: int, num_threads: int = 0) 
 
     Parameters
     ----------
-    x, y : (n_trs, n_voxels), of one shape.
-    axis : 0: over time, for each voxel -> (n_voxels,). 1: across voxels, at each TR -> (n_trs,).
-    num_threads : CPU threads, 0 for OpenMP's default. The result does not depend on it.
+    x, y : array_like
+        (n_trs, n_voxels), of one shape.
+    axis : {0, 1}
+        0: over time, for each voxel. 1: across voxels, at each TR.
+    num_threads : int, default 0
+        CPU threads, 0 for OpenMP's default. The result does not depend on it.
 
     Returns
     -------
-    float32 if both are float32, else float64. 0 where a row (column) is constant; NaN where it holds a NaN.
+    ndarray
+        (n_voxels,) for ``axis`` 0, (n_trs,) for 1; float32 if both are float32, else float64. 0 where a row (column)
+        is constant; NaN where it holds a NaN.
 
     Raises
     ------
-    ValueError, TypeError : naming the argument.
+    ValueError, TypeError
+        Naming the argument and what was expected.
+
+    Examples
+    --------
+    >>> x = [[1.0, 0.0], [2.0, 1.0], [3.0, 0.0]]
+    >>> y = [[1.0, 1.0], [2.0, 0.0], [3.0, 1.0]]
+    >>> correlation(x, y, axis=0).round(6)
+    array([ 1., -1.])
     """
     x, y = _matrices(x=x, y=y)
-    _check_axis(axis)
-    if x.strides[1] != x.itemsize == x.strides[0]:  # stored column by column: the same numbers, the other way round
+    check_axis(axis)
+    if x.strides[1] != x.itemsize == x.strides[0]:  # column-major: the same numbers, transposed
         x, y, axis = x.T, y.T, 1 - axis
     x, y = _row_major(x), _row_major(y)
     r = _empty(x, (1, x.shape[1 - axis]))
     _C.correlation(x, y, axis, None, r, None, 0.0, None, num_threads, _stream(x))
-    return r[0]
+    row: Array = r[0]
+    return row
 
 
 def correlation_loss(
@@ -60,10 +74,31 @@ def correlation_loss(
 
     Parameters
     ----------
-    pred, target : (n_trs, n_voxels)
-    axis : 1: correlations across voxels, averaged over TRs. 0: correlations over time, averaged over voxels.
-    weights : (n_voxels,), what each voxel counts, a boolean mask or numbers of at least 0: in the correlations
-        (``axis`` 1) or in their mean (``axis`` 0). A voxel of weight 0 does not count even where it holds a NaN.
+    pred, target : array_like
+        (n_trs, n_voxels), of one shape.
+    axis : {0, 1}
+        1: correlations across voxels, averaged over TRs. 0: correlations over time, averaged over voxels.
+    weights : array_like, optional
+        (n_voxels,), the weight of each voxel, a boolean mask or numbers of at least 0: in the correlations (``axis`` 1)
+        or in their mean (``axis`` 0). A voxel of weight 0 does not count even where it holds a NaN.
+    num_threads : int, default 0
+        CPU threads, 0 for OpenMP's default. The result does not depend on it.
+
+    Returns
+    -------
+    float
+        Between -1 and 1; 0 where nothing counts.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument and what was expected.
+
+    Examples
+    --------
+    >>> pred, target = [[1.0, 2.0, 3.0, 0.0]], [[2.0, 4.0, 6.0, 99.0]]
+    >>> round(correlation_loss(pred, target, axis=1, weights=[True, True, True, False]), 6)
+    -1.0
     """
     return _loss(pred, target, axis, weights, num_threads, with_gradient=False)[0]
 
@@ -81,7 +116,7 @@ def _loss(
     pred: ArrayLike, target: ArrayLike, axis: int, weights: ArrayLike | None, num_threads: int, *, with_gradient: bool
 ) -> tuple[float, Array | None]:
     x, y = (_row_major(a) for a in _matrices(pred=pred, target=target))
-    _check_axis(axis)
+    check_axis(axis)
     w = None if weights is None else check_weights(weights, x.shape[1])
     n = x.shape[1 - axis]
     r, gx = _empty(x, (1, n)), _empty(x, x.shape) if with_gradient else None
@@ -111,17 +146,40 @@ def delay_stack(
 
     Parameters
     ----------
-    x : (n_rows, n_features)
-    delays : in TRs, distinct; positive looks back, negative ahead.
-    run_onsets : first row of each run (story), rising from 0; one run by default. Nothing crosses from run to run.
-    context : this many rows of ``x`` lie before the first TR that is wanted, in the first run: delays see them, and
-        the z-score counts them.
-    n_trs : rows of the result, by default all after the context; more, if the last rows of ``x`` would see zeros only.
-    zscore : z-score each feature over each run on the way, (x - mean) / sqrt(variance + eps).
+    x : array_like
+        (n_rows, n_features).
+    delays : sequence of int
+        In TRs, distinct; positive looks back, negative ahead.
+    run_onsets : sequence of int, optional
+        First row of each run (story), rising from 0; one run by default. Nothing crosses from run to run.
+    context : int, default 0
+        Number of rows of ``x`` before the first TR of the result, in the first run: delays see them, and the z-score
+        counts them.
+    n_trs : int, optional
+        Rows of the result, by default all after the context; more, if the last rows of ``x`` would see zeros only.
+    zscore : bool, default False
+        Z-score each feature over each run first, (x - mean) / sqrt(variance + eps).
+    eps : float, default 1e-5
+        Added to the variance by the z-score.
+    num_threads : int, default 0
+        CPU threads, 0 for OpenMP's default. The result does not depend on it.
 
     Returns
     -------
-    (n_trs, n_delays * n_features), all features of the first delay first; zeros where a run has no such row.
+    ndarray
+        (n_trs, n_delays * n_features), all features of the first delay first; zeros where a run has no such row.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument and what was expected.
+
+    Examples
+    --------
+    >>> delay_stack([[1.0], [2.0], [3.0]], [0, 1])
+    array([[1., 0.],
+           [2., 1.],
+           [3., 2.]])
     """
     (x,) = _matrices(x=x)
     x = _row_major(x)
@@ -136,48 +194,62 @@ def delay_stack(
 
 
 def ridge_moments(
-    a: ArrayLike,
-    b: ArrayLike,
-    e: ArrayLike,
-    mb: ArrayLike,
+    held_cross: ArrayLike,
+    train_cross: ArrayLike,
+    divided_cross: ArrayLike,
+    close_cross: ArrayLike,
     shrink: ArrayLike,
     shift: ArrayLike,
     diagonal: ArrayLike,
     *,
     num_threads: int = 0,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Array, Array, Array]:
     """Moments of held-out ridge predictions for every penalty, in one pass over four matrices.
 
     Parameters
     ----------
-    a, b, e, mb : (rank, n_targets); see :mod:`brainwavlm_fast.ridge.sweep`.
-    shrink : (n_penalties, rank), d = 1 / (eigenvalue + penalty).
-    shift : (n_penalties,)
-    diagonal : (rank,)
+    held_cross, train_cross, divided_cross, close_cross : array_like
+        (rank, n_targets), defined in :func:`brainwavlm_fast.reference.ridge_moments`.
+    shrink : array_like
+        (n_penalties, rank), 1 / (eigenvalue + penalty).
+    shift : array_like
+        (n_penalties,).
+    diagonal : array_like
+        (rank,).
+    num_threads : int, default 0
+        CPU threads, 0 for OpenMP's default. The result does not depend on it.
 
     Returns
     -------
-    covariance, variance, scale : float64 (n_penalties, n_targets): sum d a b, sum d^2 b mb + 2 sum (d - shift) b e,
-        and sum d^2 b^2 diagonal, over the rank. The result does not depend on the number of threads.
+    covariance, variance, scale : ndarray
+        (n_penalties, n_targets), float64.
     """
-    a, b, e, mb = (_row_major(x) for x in _matrices(a=a, b=b, e=e, mb=mb))
-    d = np.ascontiguousarray(shrink, dtype=np.float64)
+    crosses = {
+        "held_cross": held_cross,
+        "train_cross": train_cross,
+        "divided_cross": divided_cross,
+        "close_cross": close_cross,
+    }
+    library = _library(crosses | {"shrink": shrink, "shift": shift, "diagonal": diagonal})
+    held, train, divided, close = (_row_major(x) for x in _matrices(**crosses))
+    d = library.ascontiguousarray(shrink, dtype=np.float64)
     if d.ndim != 2:
         raise ValueError(f"shrink: expected a matrix (n_penalties, rank), got shape {d.shape}.")
-    shifts, diagonals = (np.ascontiguousarray(x, dtype=np.float64).reshape(1, -1) for x in (shift, diagonal))
-    covariance, variance, scale = (np.empty((len(d), b.shape[1])) for _ in range(3))
-    _C.ridge_moments(a, b, e, mb, d, shifts, diagonals, covariance, variance, scale, num_threads, 0)
-    return covariance, variance, scale
+    shifts, diagonals = (library.ascontiguousarray(x, dtype=np.float64).reshape(1, -1) for x in (shift, diagonal))
+    covariance, variance, scale = (library.empty((len(d), train.shape[1])) for _ in range(3))
+    outputs = covariance, variance, scale
+    _C.ridge_moments(held, train, divided, close, d, shifts, diagonals, *outputs, num_threads, _stream(train))
+    return outputs
 
 
 def check_delays(delays: Sequence[int], run_onsets: Sequence[int] | None, n_trs: int) -> tuple[list[int], list[int]]:
     """Delays and run onsets as lists of whole numbers, or an error that names the argument."""
-    chosen = _whole("delays", delays)
+    chosen = _integers("delays", delays)
     if not chosen:
         raise ValueError("delays: at least one delay is needed, got none.")
     if len(set(chosen)) != len(chosen):
         raise ValueError(f"delays: must be distinct, got {chosen}.")
-    onsets = [0] if run_onsets is None else _whole("run_onsets", run_onsets)
+    onsets = [0] if run_onsets is None else _integers("run_onsets", run_onsets)
     rising = all(a < b for a, b in pairwise(onsets))
     if not onsets or onsets[0] != 0 or not rising or onsets[-1] >= max(n_trs, 1):
         raise ValueError(f"run_onsets: must rise from 0 and stay below n_trs = {n_trs}, got {onsets[:8]}.")
@@ -186,10 +258,10 @@ def check_delays(delays: Sequence[int], run_onsets: Sequence[int] | None, n_trs:
 
 def check_context(context: int, n_trs: int | None, run_onsets: list[int], n_rows: int) -> int:
     """Rows of the stack, or an error that names the argument."""
-    (before,) = _whole("context", [context])
+    (before,) = _integers("context", [context])
     if before < 0 or (len(run_onsets) > 1 and before > run_onsets[1]):
         raise ValueError(f"context: expected 0 or more rows, all of the first run, got {context}.")
-    (wanted,) = _whole("n_trs", [max(n_rows - before, 0) if n_trs is None else n_trs])
+    (wanted,) = _integers("n_trs", [max(n_rows - before, 0) if n_trs is None else n_trs])
     if wanted < 0:
         raise ValueError(f"n_trs: expected 0 or more rows, got {n_trs}.")
     return wanted
@@ -207,39 +279,40 @@ def check_weights(weights: ArrayLike, n_voxels: int) -> NDArray[np.float64]:
 
 
 def build_info() -> dict[str, Any]:
-    """What the core was built with and what it found: version, SIMD level, threads, CUDA built, GPUs visible."""
+    """What the core was built with and what it sees: version, SIMD level, threads, CUDA built, GPUs visible."""
     return dict(_C.build_info())
 
 
-def _whole(name: str, values: Sequence[int]) -> list[int]:
+def _integers(name: str, values: Sequence[int]) -> list[int]:
     try:
         return [index(value) for value in values]
     except TypeError:
         raise TypeError(f"{name}: expected whole numbers, got {values!r}.") from None
 
 
-def _check_axis(axis: int) -> None:
+def check_axis(axis: int) -> None:
     if axis not in (0, 1) or isinstance(axis, bool):
         raise ValueError(f"axis: expected 0 (over time) or 1 (across voxels), got {axis!r}.")
 
 
 def _matrices(**arrays: ArrayLike) -> list[Array]:
     """The arguments as matrices of one shape and one floating type."""
-    library, found = _library(arrays), {}
+    library, matrices = _library(arrays), {}
     for name, value in arrays.items():
         array = library.asarray(value)
         if array.ndim != 2:
             raise ValueError(f"{name}: expected a matrix (n_trs, n_columns), got shape {array.shape}.")
         if array.dtype.kind not in "fiu":
             raise TypeError(f"{name}: expected real numbers, got {array.dtype}.")
-        found[name] = array
-    first, *others = found
+        matrices[name] = array
+    first, *others = matrices
     for name in others:
-        if found[name].shape != found[first].shape:
-            raise ValueError(f"{name}: expected the shape of {first}, {found[first].shape}, got {found[name].shape}.")
-    single = all(array.dtype in (np.float32, np.float16) for array in found.values())
+        shape, expected = matrices[name].shape, matrices[first].shape
+        if shape != expected:
+            raise ValueError(f"{name}: expected the shape of {first}, {expected}, got {shape}.")
+    single = all(array.dtype in (np.float32, np.float16) for array in matrices.values())
     dtype = np.dtype(np.float32 if single else np.float64)
-    return [array if array.dtype == dtype else array.astype(dtype) for array in found.values()]
+    return [array if array.dtype == dtype else array.astype(dtype) for array in matrices.values()]
 
 
 def _row_major(x: Array) -> Array:
@@ -250,28 +323,30 @@ def _row_major(x: Array) -> Array:
 
 def _library(arrays: dict[str, Any]) -> Any:
     """NumPy, or CuPy for arrays on a GPU; a mixture is a ValueError."""
-    there = {name: hasattr(value, "__cuda_array_interface__") for name, value in arrays.items()}
-    if not any(there.values()):
+    on_gpu = {name: hasattr(value, "__cuda_array_interface__") for name, value in arrays.items()}
+    if not any(on_gpu.values()):
         return np
-    host = [name for name, on_gpu in there.items() if not on_gpu]
+    host = [name for name, answer in on_gpu.items() if not answer]
     if host:
         raise ValueError(f"{host[0]}: lies in host memory, but others on a GPU; move all of them to one side.")
     try:
         import cupy
     except ImportError:
         raise TypeError(
-            f"{next(iter(there))}: lies on a GPU; install CuPy for such arrays, or use brainwavlm_fast.ops for torch."
+            f"{next(iter(on_gpu))}: lies on a GPU; install CuPy for such arrays, or use brainwavlm_fast.ops for torch."
         ) from None
     return cupy
 
 
 def _empty(like: Array, shape: tuple[int, ...]) -> Array:
-    return _library({"x": like}).empty(shape, like.dtype)
+    empty: Array = _library({"x": like}).empty(shape, like.dtype)
+    return empty
 
 
 def _beside(like: Array, values: Array) -> Array:
     """Host values where an array lies, in its type."""
-    return _library({"x": like}).asarray(values.astype(like.dtype))
+    moved: Array = _library({"x": like}).asarray(values.astype(like.dtype))
+    return moved
 
 
 def _host(array: Any) -> Any:

@@ -1,6 +1,6 @@
 """The native core's operations on torch tensors: custom operators with gradients, safe under ``torch.compile``.
 
-CPU tensors go to the CPU twin, CUDA tensors to the CUDA twin on the current stream. Nothing synchronises.
+CPU tensors go to the CPU twin, CUDA tensors to the CUDA twin on the current stream. Nothing synchronizes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .kernels import _C, _check_axis, check_context, check_delays
+from .kernels import _C, check_axis, check_context, check_delays
 
 _FLOATS = (torch.float32, torch.float64)
 _HALVES = (torch.float16, torch.bfloat16)
@@ -24,8 +24,9 @@ def correlation(x: Tensor, y: Tensor, *, axis: int, num_threads: int = 0) -> Ten
     Half precision (float16, bfloat16) is widened first: sums, result and what is kept for the backward are float32.
     """
     x, y = _pair(x=_wide(x), y=_wide(y))
-    _check_axis(axis)
-    return _correlation(x, y, None, axis, num_threads)
+    check_axis(axis)
+    r: Tensor = _correlation(x, y, None, axis, num_threads)
+    return r
 
 
 def correlation_loss(
@@ -41,15 +42,15 @@ def correlation_loss(
     values are the caller's to keep finite: looking at them would wait for the GPU.
     """
     pred, target = _pair(pred=_wide(pred), target=_wide(target))
-    _check_axis(axis)
+    check_axis(axis)
     if target.requires_grad:
         raise ValueError("target: requires a gradient, which this loss does not give; detach it.")
     if weights is not None:
         if weights.shape != pred.shape[1:] or weights.device != pred.device:
-            found = f"{tuple(weights.shape)} on {weights.device}"
-            raise ValueError(f"weights: expected ({pred.shape[1]},) on {pred.device}, got {found}.")
+            given = f"{tuple(weights.shape)} on {weights.device}"
+            raise ValueError(f"weights: expected ({pred.shape[1]},) on {pred.device}, got {given}.")
         weights = weights.detach().to(pred.dtype)
-    r = _correlation(pred, target, weights, axis, num_threads)
+    r: Tensor = _correlation(pred, target, weights, axis, num_threads)
     if weights is None or axis == 1:
         return (-r.mean(dtype=torch.float64) if r.numel() else r.sum(dtype=torch.float64)).to(pred.dtype)
     total = torch.where(weights > 0, weights * r, 0).sum(dtype=torch.float64)
@@ -74,14 +75,15 @@ def delay_stack(
     (wide,) = _pair(x=_wide(x))
     chosen, onsets = check_delays(delays, run_onsets, x.shape[0])
     rows = check_context(context, n_trs, onsets, x.shape[0])
-    return _delay_stack(wide, chosen, onsets, context, rows, zscore, eps, num_threads)[0].to(x.dtype)
+    out: Tensor = _delay_stack(wide, chosen, onsets, context, rows, zscore, eps, num_threads)[0]
+    return out.to(x.dtype)
 
 
 def ridge_moments(
-    a: Tensor,
-    b: Tensor,
-    e: Tensor,
-    mb: Tensor,
+    held_cross: Tensor,
+    train_cross: Tensor,
+    divided_cross: Tensor,
+    close_cross: Tensor,
     shrink: Tensor,
     shift: Tensor,
     diagonal: Tensor,
@@ -92,23 +94,10 @@ def ridge_moments(
 
     ``shrink``, ``shift`` and ``diagonal`` are float64, on the device of the others.
     """
-    a, b, e, mb = (_rows(x) for x in _pair(a=a, b=b, e=e, mb=mb))
-    d = shrink.contiguous()
-    covariance, variance, scale = (d.new_empty((len(d), b.shape[1])) for _ in range(3))
-    _C.ridge_moments(
-        _as_buffer(a),
-        _as_buffer(b),
-        _as_buffer(e),
-        _as_buffer(mb),
-        _as_buffer(d),
-        _as_buffer(shift.contiguous()[None]),
-        _as_buffer(diagonal.contiguous()[None]),
-        _as_buffer(covariance),
-        _as_buffer(variance),
-        _as_buffer(scale),
-        num_threads,
-        _stream(a),
+    crosses = _pair(
+        held_cross=held_cross, train_cross=train_cross, divided_cross=divided_cross, close_cross=close_cross
     )
+    covariance, variance, scale = _ridge_moments(*crosses, shrink, shift, diagonal, num_threads)
     return covariance, variance, scale
 
 
@@ -240,6 +229,50 @@ def _(
     return g.new_empty((n_rows, g.shape[1] // len(delays)))
 
 
+@torch.library.custom_op("brainwavlm_fast::ridge_moments", mutates_args=())
+def _ridge_moments(
+    held_cross: Tensor,
+    train_cross: Tensor,
+    divided_cross: Tensor,
+    close_cross: Tensor,
+    shrink: Tensor,
+    shift: Tensor,
+    diagonal: Tensor,
+    num_threads: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    covariance, variance, scale = (shrink.new_empty((len(shrink), train_cross.shape[1])) for _ in range(3))
+    _C.ridge_moments(
+        _as_buffer(_rows(held_cross)),
+        _as_buffer(_rows(train_cross)),
+        _as_buffer(_rows(divided_cross)),
+        _as_buffer(_rows(close_cross)),
+        _as_buffer(shrink.contiguous()),
+        _row(shift),
+        _row(diagonal),
+        _as_buffer(covariance),
+        _as_buffer(variance),
+        _as_buffer(scale),
+        num_threads,
+        _stream(train_cross),
+    )
+    return covariance, variance, scale
+
+
+@_ridge_moments.register_fake
+def _(
+    held_cross: Tensor,
+    train_cross: Tensor,
+    divided_cross: Tensor,
+    close_cross: Tensor,
+    shrink: Tensor,
+    shift: Tensor,
+    diagonal: Tensor,
+    num_threads: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    covariance, variance, scale = (shrink.new_empty((len(shrink), train_cross.shape[1])) for _ in range(3))
+    return covariance, variance, scale
+
+
 def _save_pair(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, y, weights, ctx.axis, ctx.num_threads = inputs
     ctx.save_for_backward(x, y, weights)
@@ -296,8 +329,9 @@ def _wide(x: Tensor) -> Tensor:
     return x.float() if isinstance(x, Tensor) and x.dtype in _HALVES else x
 
 
-def _row(weights: Tensor | None) -> Any:
-    return None if weights is None else _as_buffer(weights.contiguous()[None])
+def _row(vector: Tensor | None) -> Any:
+    """A vector as the (1, n) matrix that the core reads."""
+    return None if vector is None else _as_buffer(vector.contiguous()[None])
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The definition of every operation of the native core: float64 NumPy, forward and backward, one line of maths each.
+"""The definition of every operation of the native core: float64 NumPy, forward and backward, one line of math each.
 
 Nothing here is fast. Tests hold the CPU and CUDA twins to it.
 """
@@ -79,16 +79,16 @@ def correlation_loss_backward(
         return correlation_backward(pred, target, np.full(n, -1.0 / max(n, 1)), axis=axis, eps=eps)
     x, y, w = _counted(pred, target, weights)
     gradient = np.zeros(np.shape(pred))
-    kept = np.asarray(weights) > 0
+    counts = np.asarray(weights) > 0
     if w.size == 0:
         return gradient
     if axis == 0:
-        gradient[:, kept] = correlation_backward(x, y, -w / w.sum(), axis=0, eps=eps)
+        gradient[:, counts] = correlation_backward(x, y, -w / w.sum(), axis=0, eps=eps)
         return gradient
     u, v = (a - np.average(a, axis=1, weights=w)[:, None] for a in (x, y))
     xx, yy, xy = ((w * a * b).sum(1)[:, None] for a, b in ((u, u), (v, v), (u, v)))
     norm = np.sqrt(xx * yy)
-    gradient[:, kept] = -w / len(x) * (v / norm - xy / norm * u / xx)
+    gradient[:, counts] = -w / len(x) * (v / norm - xy / norm * u / xx)
     return gradient
 
 
@@ -109,9 +109,9 @@ def zscore_backward(
     gz, x = np.asarray(gz, np.float64), np.asarray(x, np.float64)
     z, gx = zscore(x, run_onsets=run_onsets, eps=eps), np.empty_like(x)
     for first, last in _runs(len(x), run_onsets):
-        g, own = gz[first:last], z[first:last]
+        g, z_run = gz[first:last], z[first:last]
         scale = 1 / np.sqrt(x[first:last].var(0) + eps)
-        gx[first:last] = scale * (g - g.mean(0) - own * (g * own).mean(0))
+        gx[first:last] = scale * (g - g.mean(0) - z_run * (g * z_run).mean(0))
     return gx
 
 
@@ -153,16 +153,50 @@ def delay_stack_backward(
 
 
 def ridge_moments(
-    a: ArrayLike, b: ArrayLike, e: ArrayLike, mb: ArrayLike, shrink: ArrayLike, shift: ArrayLike, diagonal: ArrayLike
+    held_cross: ArrayLike,
+    train_cross: ArrayLike,
+    divided_cross: ArrayLike,
+    close_cross: ArrayLike,
+    shrink: ArrayLike,
+    shift: ArrayLike,
+    diagonal: ArrayLike,
 ) -> tuple[Float, Float, Float]:
     """Moments of held-out ridge predictions for every penalty: (n_penalties, n_targets) each.
 
-    covariance = sum_k d a b; variance = sum_k d^2 b mb + 2 sum_k (d - shift) b e; scale = sum_k d^2 b^2 diagonal.
+    Everything is in the eigenbasis of the training Gram matrix, X'X = V diag(eigenvalue) V', where the prediction is
+    held (shrink train_cross). With gram = held' held, the held-out Gram matrix in the basis, for one penalty:
+
+    covariance = sum_k shrink_k held_cross_k train_cross_k
+    variance = sum_k shrink_k^2 train_cross_k close_cross_k + 2 sum_k (shrink_k - shift) train_cross_k divided_cross_k
+    scale = sum_k shrink_k^2 train_cross_k^2 diagonal_k
+
+    The variance is the quadratic form of gram in shrink train_cross, where shrink_k shrink_l is (shrink_k - shrink_l) /
+    (eigenvalue_l - eigenvalue_k): so its far pairs need no product per penalty. ``scale`` is its diagonal alone.
+
+    Parameters
+    ----------
+    held_cross : (rank, n_targets)
+        Held-out rows' cross product with the targets, held' Y_held.
+    train_cross : (rank, n_targets)
+        Training rows' cross product with the targets, V' X' Y.
+    divided_cross : (rank, n_targets)
+        D train_cross, D_kl = gram_kl / (eigenvalue_l - eigenvalue_k) where these two are far apart, else 0. D is
+        antisymmetric, so any shift gives the same sum.
+    close_cross : (rank, n_targets)
+        C train_cross, C_kl = gram_kl where the two eigenvalues are equal or close, else 0.
+    shrink : (n_penalties, rank)
+        1 / (eigenvalue + penalty).
+    shift : (n_penalties,)
+        A value near the bulk of shrink, against cancellation.
+    diagonal : (rank,)
+        That of gram.
     """
-    a, b, e, mb, d = (np.asarray(x, np.float64) for x in (a, b, e, mb, shrink))
+    held, train, divided, close, d = (
+        np.asarray(x, np.float64) for x in (held_cross, train_cross, divided_cross, close_cross, shrink)
+    )
     moved = d - np.asarray(shift, np.float64)[:, None]
-    scale = (d**2 * np.asarray(diagonal, np.float64)) @ b**2
-    return d @ (a * b), d**2 @ (b * mb) + 2 * moved @ (b * e), scale
+    scale = (d**2 * np.asarray(diagonal, np.float64)) @ train**2
+    return d @ (held * train), d**2 @ (train * close) + 2 * moved @ (train * divided), scale
 
 
 def ridge_scores(
@@ -190,7 +224,7 @@ def ridge_scores(
 
 
 def _parts(x: ArrayLike, y: ArrayLike, axis: int, eps: float) -> tuple[Float, Float, Float, Float, Float]:
-    """r, the centred u and v, sum(u u), and sqrt(sum(u u) sum(v v)), the last set to 0 where r is defined as 0."""
+    """r, the centered u and v, sum(u u), and sqrt(sum(u u) sum(v v)), the last set to 0 where r is defined as 0."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     n = x.shape[axis]
     if n == 0:

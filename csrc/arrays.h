@@ -4,8 +4,11 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core.h"
 
@@ -18,32 +21,37 @@ inline DType dtype_of(const std::string& name, char kind, int64_t size) {
     return size == 4 ? DType::f32 : DType::f64;
 }
 
+inline void require_matrix(const std::string& name, int64_t n_axes) {
+    require(n_axes == 2, name + ": expected a matrix, got " + std::to_string(n_axes) + " axes");
+}
+
 // A matrix. `writable` outputs must be writable; inputs may be read-only.
 inline View view_of(const std::string& name, const py::object& object, bool writable = false) {
     View v;
     if (py::hasattr(object, "__cuda_array_interface__")) {
-        const py::dict face = object.attr("__cuda_array_interface__");
-        const auto shape = face["shape"].cast<std::vector<int64_t>>();
-        const auto type = face["typestr"].cast<std::string>();
-        require(shape.size() == 2,
-                name + ": expected a matrix, got " + std::to_string(shape.size()) + " axes");
+        const py::dict interface = object.attr("__cuda_array_interface__");
+        const auto shape = interface["shape"].cast<std::vector<int64_t>>();
+        const auto type = interface["typestr"].cast<std::string>();
+        require_matrix(name, static_cast<int64_t>(shape.size()));
         const int64_t size = std::stoll(type.substr(2));
         v.dtype = dtype_of(name, type[1], size);
         v.rows = shape[0];
         v.cols = shape[1];
         v.row_stride = v.cols;
-        if (face.contains("strides") && !face["strides"].is_none()) {
-            const auto strides = face["strides"].cast<std::vector<int64_t>>();
+        if (interface.contains("strides") && !interface["strides"].is_none()) {
+            const auto strides = interface["strides"].cast<std::vector<int64_t>>();
             v.row_stride = strides[0] / size;
             v.col_stride = strides[1] / size;
         }
-        v.data = reinterpret_cast<void*>(face["data"].cast<std::pair<std::uintptr_t, bool>>().first);
+        const auto data = interface["data"].cast<std::pair<std::uintptr_t, bool>>();
+        require(!writable || !data.second, name + ": is read-only");
+        v.data = reinterpret_cast<void*>(data.first);
         v.on_gpu = true;
         return v;
     }
     require(py::isinstance<py::array>(object), name + ": expected an array");
     const auto array = py::reinterpret_borrow<py::array>(object);
-    require(array.ndim() == 2, name + ": expected a matrix, got " + std::to_string(array.ndim()) + " axes");
+    require_matrix(name, array.ndim());
     require(!writable || array.writeable(), name + ": is read-only");
     v.dtype = dtype_of(name, array.dtype().kind(), array.itemsize());
     v.rows = array.shape(0);

@@ -3,7 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <optional>
-#include <utility>
+#include <string>
 #include <vector>
 
 #include "arrays.h"
@@ -14,17 +14,33 @@ using namespace bwlm;
 
 namespace {
 
-using Whole = std::vector<int64_t>;
+using Integers = std::vector<int64_t>;
+using Optional = std::optional<py::object>;  // an array, or None
 
-void require_same(const std::string& name, const View& v, const View& like, int64_t rows, int64_t cols) {
+enum class Access { read, write };
+constexpr int64_t kAny = -1;
+
+// An array as a matrix of `rows` (or any number of rows) by `cols`, on the device and of the type of `like`,
+// the first of its call; or no matrix.
+View matrix(const std::string& name, const Optional& array, Access access, int64_t rows, int64_t cols,
+            const View& like) {
+    if (!array) return {};
+    const View v = view_of(name, *array, access == Access::write);
+    if (rows == kAny) rows = v.rows;
     require(v.on_gpu == like.on_gpu, name + ": lies on another device than the other arrays");
     require(v.dtype == like.dtype, name + ": has another type than the other arrays");
     require(v.rows == rows && v.cols == cols, name + ": expected shape (" + std::to_string(rows) + ", " +
                                                   std::to_string(cols) + "), got " + shape_of(v));
     require(v.rows == 0 || v.cols <= 1 || v.col_stride == 1, name + ": columns must be contiguous");
+    return v;
 }
 
-Delays checked(const Whole& delays, const Whole& run_onsets, int64_t context, int64_t rows) {
+View first_matrix(const std::string& name, const py::object& array, Access access) {
+    const View v = view_of(name, array);
+    return matrix(name, array, access, v.rows, v.cols, v);
+}
+
+Delays checked_delays(const Integers& delays, const Integers& run_onsets, int64_t context, int64_t rows) {
     require(!delays.empty(), "delays: at least one is needed");
     require(!run_onsets.empty() && run_onsets[0] == 0, "run_onsets: the first run must start at row 0");
     for (size_t k = 1; k < run_onsets.size(); ++k)
@@ -36,98 +52,82 @@ Delays checked(const Whole& delays, const Whole& run_onsets, int64_t context, in
             static_cast<int64_t>(run_onsets.size()), context};
 }
 
-// r and g are (1, n) matrices here, so that one conversion serves all arrays.
-void correlation(const py::object& px, const py::object& py_, int axis,
-                 const std::optional<py::object>& pweights, const py::object& pr,
-                 const std::optional<py::object>& pg, double g_all, const std::optional<py::object>& pgx,
-                 int num_threads, std::uintptr_t stream) {
-    const View x = view_of("x", px), y = view_of("y", py_), r = view_of("r", pr, true);
+// r, g and weights are (1, n) matrices here, so that one conversion serves all arrays.
+void correlation(const py::object& x, const py::object& y, int axis, const Optional& weights,
+                 const py::object& r, const Optional& g, double g_all, const Optional& gx, int num_threads,
+                 std::uintptr_t stream) {
+    CorrelationArgs args;
+    args.x = first_matrix("x", x, Access::read);
+    const int64_t rows = args.x.rows, cols = args.x.cols, n = axis == 1 ? rows : cols;
     require(axis == 0 || axis == 1, "axis: expected 0 or 1, got " + std::to_string(axis));
-    const int64_t n = axis == 1 ? x.rows : x.cols;
-    require_same("x", x, x, x.rows, x.cols);
-    require_same("y", y, x, x.rows, x.cols);
-    require_same("r", r, x, 1, n);
-    View weights, g, gx;
-    if (pweights) {
-        require(axis == 1, "weights: the kernel takes them across columns (axis 1) only");
-        require_same("weights", weights = view_of("weights", *pweights), x, 1, x.cols);
-    }
-    if (pg) require_same("g", g = view_of("g", *pg), x, 1, n);
-    if (pgx) require_same("gx", gx = view_of("gx", *pgx, true), x, x.rows, x.cols);
+    require(axis == 1 || !weights, "weights: the kernel takes them across columns (axis 1) only");
+    args.y = matrix("y", y, Access::read, rows, cols, args.x);
+    args.axis = axis;
+    args.weights = matrix("weights", weights, Access::read, 1, cols, args.x);
+    args.r = matrix("r", r, Access::write, 1, n, args.x);
+    args.g = matrix("g", g, Access::read, 1, n, args.x);
+    args.g_all = g_all;
+    args.gx = matrix("gx", gx, Access::write, rows, cols, args.x);
     const Launch launch{num_threads, stream};
     py::gil_scoped_release release;
-    (x.on_gpu ? cuda::correlation : cpu::correlation)(x, y, axis, weights.data, r.data, g.data, g_all, gx,
-                                                      launch);
+    (args.x.on_gpu ? cuda::correlation : cpu::correlation)(args, launch);
 }
 
-// Moments of the z-score, (2 * n_runs, n_columns), if it is wanted.
-View moments_of(const std::optional<py::object>& given, const View& like, size_t n_runs, bool writable) {
-    View moments;
-    if (given) {
-        moments = view_of("moments", *given, writable);
-        require_same("moments", moments, like, 2 * static_cast<int64_t>(n_runs), like.cols);
-    }
-    return moments;
-}
-
-void delay_stack(const py::object& px, const Whole& delays, const Whole& run_onsets, int64_t context,
-                 const py::object& pout, const std::optional<py::object>& pmoments, double eps,
-                 int num_threads, std::uintptr_t stream) {
-    const View x = view_of("x", px), out = view_of("out", pout, true);
-    require_same("x", x, x, x.rows, x.cols);
-    require_same("out", out, x, out.rows, x.cols * static_cast<int64_t>(delays.size()));
-    if (x.rows == 0) return;
-    const Delays d = checked(delays, run_onsets, context, x.rows);
-    const View moments = moments_of(pmoments, x, run_onsets.size(), true);
+void delay_stack(const py::object& x, const Integers& delays, const Integers& run_onsets, int64_t context,
+                 const py::object& out, const Optional& moments, double eps, int num_threads,
+                 std::uintptr_t stream) {
+    DelayStackArgs args;
+    args.x = first_matrix("x", x, Access::read);
+    const int64_t rows = args.x.rows, cols = args.x.cols, n_delays = static_cast<int64_t>(delays.size());
+    args.out = matrix("out", out, Access::write, kAny, cols * n_delays, args.x);
+    if (rows == 0) return;
+    args.delays = checked_delays(delays, run_onsets, context, rows);
+    args.moments = matrix("moments", moments, Access::write, 2 * args.delays.n_runs, cols, args.x);
+    args.eps = eps;
     const Launch launch{num_threads, stream};
     py::gil_scoped_release release;
-    (x.on_gpu ? cuda::delay_stack : cpu::delay_stack)(x, d, out, moments, eps, launch);
+    (args.x.on_gpu ? cuda::delay_stack : cpu::delay_stack)(args, launch);
 }
 
-void delay_stack_backward(const py::object& pg, const Whole& delays, const Whole& run_onsets, int64_t context,
-                          const py::object& pgx, const std::optional<py::object>& px,
-                          const std::optional<py::object>& pmoments, int num_threads, std::uintptr_t stream) {
-    const View g_out = view_of("g_out", pg), gx = view_of("gx", pgx, true);
-    require_same("gx", gx, gx, gx.rows, gx.cols);
-    require_same("g_out", g_out, gx, g_out.rows, gx.cols * static_cast<int64_t>(delays.size()));
-    if (gx.rows == 0) return;
-    const Delays d = checked(delays, run_onsets, context, gx.rows);
-    const View moments = moments_of(pmoments, gx, run_onsets.size(), false);
-    require(px.has_value() == pmoments.has_value(), "x: goes together with moments");
-    View x;
-    if (px) require_same("x", x = view_of("x", *px), gx, gx.rows, gx.cols);
+void delay_stack_backward(const py::object& g_out, const Integers& delays, const Integers& run_onsets,
+                          int64_t context, const py::object& gx, const Optional& x, const Optional& moments,
+                          int num_threads, std::uintptr_t stream) {
+    DelayStackBackwardArgs args;
+    args.gx = first_matrix("gx", gx, Access::write);
+    const int64_t rows = args.gx.rows, cols = args.gx.cols, n_delays = static_cast<int64_t>(delays.size());
+    args.g_out = matrix("g_out", g_out, Access::read, kAny, cols * n_delays, args.gx);
+    if (rows == 0) return;
+    require(x.has_value() == moments.has_value(), "x: goes together with moments");
+    args.delays = checked_delays(delays, run_onsets, context, rows);
+    args.x = matrix("x", x, Access::read, rows, cols, args.gx);
+    args.moments = matrix("moments", moments, Access::read, 2 * args.delays.n_runs, cols, args.gx);
     const Launch launch{num_threads, stream};
     py::gil_scoped_release release;
-    (gx.on_gpu ? cuda::delay_stack_backward : cpu::delay_stack_backward)(g_out, d, gx, x, moments, launch);
+    (args.gx.on_gpu ? cuda::delay_stack_backward : cpu::delay_stack_backward)(args, launch);
 }
 
-// shrink, shift (one row) and diagonal (one row) are double matrices.
-void ridge_moments(const py::object& pa, const py::object& pb, const py::object& pe, const py::object& pmb,
-                   const py::object& pshrink, const py::object& pshift, const py::object& pdiagonal,
-                   const py::object& pcovariance, const py::object& pvariance, const py::object& pscale,
-                   int num_threads, std::uintptr_t stream) {
-    const View b = view_of("b", pb), a = view_of("a", pa), e = view_of("e", pe), mb = view_of("mb", pmb);
-    for (const auto& [name, v] :
-         {std::pair<const char*, const View*>{"a", &a}, {"b", &b}, {"e", &e}, {"mb", &mb}})
-        require_same(name, *v, b, b.rows, b.cols);
-    const View shrink = view_of("shrink", pshrink), shift = view_of("shift", pshift),
-               diagonal = view_of("diagonal", pdiagonal);
-    const View covariance = view_of("covariance", pcovariance, true),
-               variance = view_of("variance", pvariance, true), scale = view_of("scale", pscale, true);
-    const int64_t n = shrink.rows;
-    require(shrink.dtype == DType::f64, "shrink: expected float64");
-    require(shrink.on_gpu == b.on_gpu, "shrink: lies on another device than the other arrays");
-    require_same("shrink", shrink, shrink, n, b.rows);
-    require(n <= 1 || shrink.row_stride == b.rows, "shrink: must be contiguous");
-    require_same("shift", shift, shrink, 1, n);
-    require_same("diagonal", diagonal, shrink, 1, b.rows);
-    require_same("covariance", covariance, shrink, n, b.cols);
-    require_same("variance", variance, shrink, n, b.cols);
-    require_same("scale", scale, shrink, n, b.cols);
-    const RidgeBasis basis{shrink.as<double>(), shift.as<double>(), diagonal.as<double>(), n};
+void ridge_moments(const py::object& held_cross, const py::object& train_cross,
+                   const py::object& divided_cross, const py::object& close_cross, const py::object& shrink,
+                   const py::object& shift, const py::object& diagonal, const py::object& covariance,
+                   const py::object& variance, const py::object& scale, int num_threads,
+                   std::uintptr_t stream) {
+    RidgeMomentsArgs args;
+    const View& train = args.train_cross = first_matrix("train_cross", train_cross, Access::read);
+    args.held_cross = matrix("held_cross", held_cross, Access::read, train.rows, train.cols, train);
+    args.divided_cross = matrix("divided_cross", divided_cross, Access::read, train.rows, train.cols, train);
+    args.close_cross = matrix("close_cross", close_cross, Access::read, train.rows, train.cols, train);
+    View like = train;  // what follows is double
+    like.dtype = DType::f64;
+    args.shrink = matrix("shrink", shrink, Access::read, kAny, train.rows, like);
+    const int64_t n_penalties = args.shrink.rows;
+    args.shift = matrix("shift", shift, Access::read, 1, n_penalties, like);
+    args.diagonal = matrix("diagonal", diagonal, Access::read, 1, train.rows, like);
+    args.covariance = matrix("covariance", covariance, Access::write, n_penalties, train.cols, like);
+    args.variance = matrix("variance", variance, Access::write, n_penalties, train.cols, like);
+    args.scale = matrix("scale", scale, Access::write, n_penalties, train.cols, like);
+    const Launch launch{num_threads, stream};
     py::gil_scoped_release release;
-    (b.on_gpu ? cuda::ridge_moments : cpu::ridge_moments)(a, b, e, mb, basis, covariance, variance, scale,
-                                                          Launch{num_threads, stream});
+    (train.on_gpu ? cuda::ridge_moments : cpu::ridge_moments)(args, launch);
 }
 
 py::dict build_info() {
@@ -143,7 +143,7 @@ py::dict build_info() {
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
-    m.doc() = "The native core of brainwavlm_fast; brainwavlm_fast.kernels is its public face.";
+    m.doc() = "The native core of brainwavlm_fast; brainwavlm_fast.kernels is its public interface.";
     py::register_exception_translator([](std::exception_ptr p) {
         try {
             if (p) std::rethrow_exception(p);
@@ -151,17 +151,15 @@ PYBIND11_MODULE(_C, m) {
             py::set_error(PyExc_ValueError, e.what());
         }
     });
-    m.def("correlation", &correlation, py::arg("x"), py::arg("y"), py::arg("axis"), py::arg("weights"),
-          py::arg("r"), py::arg("g"), py::arg("g_all"), py::arg("gx"), py::arg("num_threads"),
-          py::arg("stream"));
-    m.def("delay_stack", &delay_stack, py::arg("x"), py::arg("delays"), py::arg("run_onsets"),
-          py::arg("context"), py::arg("out"), py::arg("moments"), py::arg("eps"), py::arg("num_threads"),
-          py::arg("stream"));
-    m.def("delay_stack_backward", &delay_stack_backward, py::arg("g_out"), py::arg("delays"),
-          py::arg("run_onsets"), py::arg("context"), py::arg("gx"), py::arg("x"), py::arg("moments"),
-          py::arg("num_threads"), py::arg("stream"));
-    m.def("ridge_moments", &ridge_moments, py::arg("a"), py::arg("b"), py::arg("e"), py::arg("mb"),
-          py::arg("shrink"), py::arg("shift"), py::arg("diagonal"), py::arg("covariance"),
-          py::arg("variance"), py::arg("scale"), py::arg("num_threads"), py::arg("stream"));
+    using py::arg;
+    m.def("correlation", &correlation, arg("x"), arg("y"), arg("axis"), arg("weights"), arg("r"), arg("g"),
+          arg("g_all"), arg("gx"), arg("num_threads"), arg("stream"));
+    m.def("delay_stack", &delay_stack, arg("x"), arg("delays"), arg("run_onsets"), arg("context"), arg("out"),
+          arg("moments"), arg("eps"), arg("num_threads"), arg("stream"));
+    m.def("delay_stack_backward", &delay_stack_backward, arg("g_out"), arg("delays"), arg("run_onsets"),
+          arg("context"), arg("gx"), arg("x"), arg("moments"), arg("num_threads"), arg("stream"));
+    m.def("ridge_moments", &ridge_moments, arg("held_cross"), arg("train_cross"), arg("divided_cross"),
+          arg("close_cross"), arg("shrink"), arg("shift"), arg("diagonal"), arg("covariance"),
+          arg("variance"), arg("scale"), arg("num_threads"), arg("stream"));
     m.def("build_info", &build_info);
 }

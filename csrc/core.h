@@ -12,11 +12,15 @@
 #define BWLM_HD
 #endif
 
+// Inlined into every caller: on the CPU into each SIMD level's copy of a hot function (cpu/simd.h).
+#define BWLM_INLINE inline __attribute__((always_inline))
+
 namespace bwlm {
 
 enum class DType { f32, f64 };
 
-// A matrix somewhere in memory. Extents and strides are 64-bit, strides count elements.
+// A matrix somewhere in memory, or none (data == nullptr). Extents and strides are 64-bit, strides count
+// elements.
 struct View {
     void* data = nullptr;
     DType dtype = DType::f32;
@@ -27,6 +31,10 @@ struct View {
     template <typename T>
     BWLM_HD T* as() const {
         return static_cast<T*>(data);
+    }
+    template <typename T>
+    BWLM_HD T* row(int64_t index) const {
+        return static_cast<T*>(data) + index * row_stride;
     }
 };
 

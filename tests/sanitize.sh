@@ -21,5 +21,5 @@ site=$(echo "$work"/env/lib/python*/site-packages)
     -C cmake.define.BWLM_SANITIZE=address,undefined -C cmake.define.BWLM_CUDA=OFF .
 export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) $(gcc -print-file-name=libstdc++.so)"
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-"$work/env/bin/python" -P -m pytest -q -p no:cacheprovider tests/test_kernels.py tests/evaluation/test_ridge_sweep.py \
-    tests/test_weights_and_history.py
+"$work/env/bin/python" -P -m pytest -q -p no:cacheprovider tests/test_kernels.py tests/ridge/test_sweep.py \
+    tests/test_weights_and_context.py

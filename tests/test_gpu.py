@@ -178,6 +178,11 @@ def test_cupy_arrays_need_no_torch(axis):
     )
     with pytest.raises(ValueError, match="y: lies in host memory"):
         kernels.correlation(there[0], y, axis=axis)
+    shrink = rng.random((10, 50))
+    inputs = [x, y, y, x, shrink, shrink.mean(axis=1), shrink[0]]
+    moments = kernels.ridge_moments(*map(cupy.asarray, inputs))
+    for value, wanted in zip(moments, kernels.ridge_moments(*inputs), strict=True):
+        np.testing.assert_allclose(value.get(), wanted, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -189,8 +194,12 @@ def test_gradcheck(axis):
 
 def test_opcheck():
     x, y = (a.requires_grad_() for a in pair(6, 9, torch.float32))
-    torch.library.opcheck(ops._correlation, (x, y, torch.rand(9, device="cuda"), 1, 0))
-    torch.library.opcheck(ops._delay_stack, (x, [1, 2], [0], 2, 5, True, 1e-5, 0))
+    torch.library.opcheck(torch.ops.brainwavlm_fast.correlation, (x, y, torch.rand(9, device="cuda"), 1, 0))
+    torch.library.opcheck(torch.ops.brainwavlm_fast.delay_stack, (x, [1, 2], [0], 2, 5, True, 1e-5, 0))
+    shrink = torch.rand(3, 6, device="cuda", dtype=torch.float64)
+    torch.library.opcheck(
+        torch.ops.brainwavlm_fast.ridge_moments, (*[y.detach()] * 4, shrink, shrink.mean(dim=1), shrink[0], 0)
+    )
 
 
 def test_the_callers_stream_is_used_and_nothing_waits():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brainwavlm_fast import kernels, reference
+from brainwavlm_fast import kernels, ops, reference
 
 SIZES = [0, 1, 2, 3, 15, 16, 17, 31, 33, 129, 257, 1025]
 
@@ -41,8 +43,9 @@ def test_correlation_and_loss_gradient_are_their_definition(n, other, axis, dtyp
     expected = reference.correlation_loss_backward(x, y, axis=axis, eps=eps)
     assert abs(loss - reference.correlation_loss(x, y, axis=axis, eps=eps)) <= tolerance(dtype)
     # The gradient is a difference of two terms of this size (it is exactly 0 for two points, where r is 1 or -1).
-    _, _, v, _, norm = reference._parts(x, y, axis, eps)
-    terms = np.abs(v) / np.expand_dims(np.where(norm == 0, np.inf, norm), axis) / max(r.size, 1)
+    u, v = (a - a.sum(axis, keepdims=True) / max(n, 1) for a in (x.astype(np.float64), y.astype(np.float64)))
+    norm = np.sqrt((u**2).sum(axis, keepdims=True) * (v**2).sum(axis, keepdims=True))
+    terms = np.abs(v) / np.where(norm == 0, np.inf, norm) / max(r.size, 1)
     np.testing.assert_allclose(gradient, expected, atol=30 * eps * terms.max(initial=0), rtol=0)
 
 
@@ -171,12 +174,11 @@ def test_z_scored_delays_are_their_definition(n_features, mean, onsets, dtype):
     assert found.dtype == dtype
     np.testing.assert_allclose(found, expected, atol=np.finfo(dtype).eps * (100 + 8 * mean), rtol=0)
     g = rng.standard_normal(found.shape).astype(dtype)
-    gx, moments = np.empty_like(x), np.empty((2 * len(onsets or [0]), n_features), dtype)
-    kernels._C.delay_stack(x, delays, onsets or [0], 0, np.empty_like(found), moments, 1e-5, 0, 0)
-    kernels._C.delay_stack_backward(g, delays, onsets or [0], 0, gx, x, moments, 0, 0)
+    leaf = torch.from_numpy(x).requires_grad_()
+    ops.delay_stack(leaf, delays, run_onsets=onsets, zscore=True).backward(torch.from_numpy(g))
     gz = reference.delay_stack_backward(g, delays, run_onsets=onsets)
     wanted = reference.zscore_backward(gz, x, run_onsets=onsets)
-    np.testing.assert_allclose(gx, wanted, atol=np.finfo(dtype).eps * (200 + 40 * mean), rtol=0)
+    np.testing.assert_allclose(leaf.grad, wanted, atol=np.finfo(dtype).eps * (200 + 40 * mean), rtol=0)
 
 
 def test_z_scored_delays_large_enough_to_pass_the_cache_are_the_same():
@@ -264,3 +266,44 @@ def test_a_gpus_arrays_need_cupy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)  # as if it were not installed
     with pytest.raises(TypeError, match="x: lies on a GPU; install CuPy"):
         kernels.delay_stack(OnAGpu(), [1])
+
+
+class InHostMemory(np.ndarray):
+    """A stand-in for a GPU's array: memory of the host behind the CUDA array interface."""
+
+    @property
+    def __cuda_array_interface__(self):
+        data, _ = self.__array_interface__["data"]
+        return {"shape": self.shape, "typestr": self.dtype.str, "strides": self.strides, "data": (data, False)}
+
+
+def as_stand_in(array, **kwargs):
+    return np.ascontiguousarray(array, **kwargs).view(InHostMemory)
+
+
+@pytest.mark.skipif(kernels.build_info()["cuda_built"], reason="the core would read host memory on a GPU")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: kernels.correlation(x, x, axis=0),
+        lambda x: kernels.correlation_loss_grad(x, x, axis=1, weights=np.ones(4)),
+        lambda x: kernels.delay_stack(x, [1, 2], zscore=True),
+        lambda x: kernels.ridge_moments(x, x, x, x, x, x[0], x[0]),
+    ],
+)
+def test_a_gpus_arrays_reach_the_cuda_twin(call, monkeypatch):
+    stream = SimpleNamespace(ptr=0)
+    cupy = SimpleNamespace(
+        asarray=as_stand_in,
+        ascontiguousarray=as_stand_in,
+        empty=lambda shape, dtype=float: as_stand_in(np.empty(shape, dtype)),
+        cuda=SimpleNamespace(get_current_stream=lambda: stream),
+    )
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    with pytest.raises(ValueError, match="this build of brainwavlm_fast has no CUDA kernels"):
+        call(as_stand_in(np.eye(4)))
+
+
+def test_ridge_moments_on_different_sides_are_refused():
+    with pytest.raises(ValueError, match="shrink: lies in host memory, but others on a GPU"):
+        kernels.ridge_moments(*[OnAGpu()] * 4, GOOD, OnAGpu(), OnAGpu())

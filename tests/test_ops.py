@@ -41,16 +41,39 @@ def test_opcheck(dtype):
     x, y = pair(dtype=dtype)
     x.requires_grad_()
     for axis in (0, 1):
-        torch.library.opcheck(ops._correlation, (x, y, None, axis, 1))
+        torch.library.opcheck(torch.ops.brainwavlm_fast.correlation, (x, y, None, axis, 1))
         torch.library.opcheck(
-            ops._correlation_backward, (x.detach(), y, None, torch.randn(x.shape[1 - axis], dtype=dtype), axis, 1)
+            torch.ops.brainwavlm_fast.correlation_backward,
+            (x.detach(), y, None, torch.randn(x.shape[1 - axis], dtype=dtype), axis, 1),
         )
-    torch.library.opcheck(ops._correlation, (x, y, torch.rand(x.shape[1], dtype=dtype), 1, 1))
+    torch.library.opcheck(torch.ops.brainwavlm_fast.correlation, (x, y, torch.rand(x.shape[1], dtype=dtype), 1, 1))
     for zscore in (False, True):
-        torch.library.opcheck(ops._delay_stack, (x, [1, 2], [0, 4], 2, 8, zscore, 1e-5, 1))
+        torch.library.opcheck(torch.ops.brainwavlm_fast.delay_stack, (x, [1, 2], [0, 4], 2, 8, zscore, 1e-5, 1))
     g, moments = torch.randn(8, 2 * x.shape[1], dtype=dtype), torch.rand(4, x.shape[1], dtype=dtype)
     for given in (moments, moments[:0]):
-        torch.library.opcheck(ops._delay_stack_backward, (g, x.detach(), given, [1, 2], [0, 4], 2, len(x), 1))
+        torch.library.opcheck(
+            torch.ops.brainwavlm_fast.delay_stack_backward, (g, x.detach(), given, [1, 2], [0, 4], 2, len(x), 1)
+        )
+    torch.library.opcheck(torch.ops.brainwavlm_fast.ridge_moments, (*ridge_inputs(dtype), 1))
+
+
+def ridge_inputs(dtype):
+    generator = torch.Generator().manual_seed(0)
+    crosses = [torch.randn(6, 5, generator=generator, dtype=dtype) for _ in range(4)]
+    shrink = torch.rand(3, 6, generator=generator, dtype=torch.float64)
+    return (*crosses, shrink, shrink.mean(dim=1), shrink[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_ridge_moments_of_the_numpy_face(dtype):
+    inputs = ridge_inputs(dtype)
+    expected = kernels.ridge_moments(*(a.numpy() for a in inputs))
+    compiled = torch.compile(ops.ridge_moments, fullgraph=True, backend="aot_eager")
+    for moments in (ops.ridge_moments(*inputs), compiled(*inputs)):
+        for value, wanted in zip(moments, expected, strict=True):
+            assert np.array_equal(value.numpy(), wanted)
+    with pytest.raises(ValueError, match="close_cross: expected"):
+        ops.ridge_moments(*inputs[:3], inputs[3][:2], *inputs[4:])
 
 
 def test_the_numbers_of_the_numpy_face():
@@ -128,5 +151,5 @@ def test_z_scored_delays_compile_without_a_graph_break():
 
     x = torch.randn(20, 6, requires_grad=True)
     (expected,) = torch.autograd.grad(step(x), x)
-    (found,) = torch.autograd.grad(torch.compile(step, fullgraph=True, backend="aot_eager")(x), x)
-    torch.testing.assert_close(found, expected)
+    (gradient,) = torch.autograd.grad(torch.compile(step, fullgraph=True, backend="aot_eager")(x), x)
+    torch.testing.assert_close(gradient, expected)

@@ -41,25 +41,30 @@ std::vector<char> everything(int num_threads) {
         all.insert(all.end(), from, from + bytes);
     };
     for (int axis = 0; axis < 2; ++axis)
-        for (void* w : {static_cast<void*>(nullptr), weights.view.data}) {
-            cpu::correlation(x.view, y.view, axis, axis ? w : nullptr, r.view.data, nullptr, -1.0, gx.view,
-                             launch);
+        for (const View& w : {View{}, axis ? weights.view : View{}}) {
+            CorrelationArgs args;
+            args.x = x.view, args.y = y.view, args.axis = axis, args.weights = w;
+            args.r = r.view, args.g_all = -1.0, args.gx = gx.view;
+            cpu::correlation(args, launch);
             keep(r.values.data(), 4 * r.values.size());
             keep(gx.values.data(), 4 * gx.values.size());
         }
     const int64_t delays[] = {1, -2}, onsets[] = {0, 130};
     const Delays stack{delays, 2, onsets, 2, 0};
     for (const View& m : {View{}, moments.view}) {
-        cpu::delay_stack(x.view, stack, wide.view, m, 1e-5, launch);
-        cpu::delay_stack_backward(wide.view, stack, gx.view, x.view, m, launch);
+        cpu::delay_stack({x.view, stack, wide.view, m, 1e-5}, launch);
+        cpu::delay_stack_backward({wide.view, stack, gx.view, x.view, m}, launch);
         keep(wide.values.data(), 4 * wide.values.size());
         keep(gx.values.data(), 4 * gx.values.size());
     }
     const Doubles shrink(7, 300), shift(1, 7), diagonal(1, 300);
     Doubles covariance(7, 3001), variance(7, 3001), scale(7, 3001);
-    cpu::ridge_moments(x.view, y.view, y.view, x.view,
-                       {shrink.view.as<double>(), shift.view.as<double>(), diagonal.view.as<double>(), 7},
-                       covariance.view, variance.view, scale.view, launch);
+    RidgeMomentsArgs args;
+    args.held_cross = x.view, args.train_cross = y.view, args.divided_cross = y.view,
+    args.close_cross = x.view;
+    args.shrink = shrink.view, args.shift = shift.view, args.diagonal = diagonal.view;
+    args.covariance = covariance.view, args.variance = variance.view, args.scale = scale.view;
+    cpu::ridge_moments(args, launch);
     for (const Doubles* out : {&covariance, &variance, &scale})
         keep(out->values.data(), 8 * out->values.size());
     return all;

@@ -1,21 +1,23 @@
 // Pearson correlation and its gradient on the CPU, across the columns of each row: a row is read from memory
-// once, in stretches that stay in cache for their second pass.
+// once, in chunks that stay in cache for their second pass.
 #include <algorithm>
 #include <limits>
 
-#include "cpu/pearson.h"
+#include "cpu/correlation_columns.h"
+#include "cpu/simd.h"
 #include "cpu/stream.h"
 #include "cpu/threads.h"
 #include "cpu/vec.h"
+#include "pearson.h"
 
 namespace bwlm::cpu {
 namespace {
 
-constexpr int64_t kStretch = 4096;    // elements of a row whose two passes stay in the first-level cache
-constexpr int64_t kStreamed = 16384;  // elements of a row from which its gradient is written past the cache
+constexpr int64_t kChunk = 4096;      // elements of a row whose two passes stay in the first-level cache
+constexpr int64_t kStreamed = 16384;  // elements of a row from which its gradient takes non-temporal stores
 
-// Moments of values of one weight, or of weighted values, and how many there are (what they weigh).
-struct Weighed {
+// Moments of values, and what the values weigh together: each 1, or its weight.
+struct WeightedMoments {
     Moments m;
     double n;
 };
@@ -26,12 +28,12 @@ BWLM_INLINE V counted(const V& value, const V& weight) {
     return weight != 0 ? value : V{};
 }
 
-// One vector (or element) of both rows joins the sums around mx and my.
+// Sums over one vector (or element) of both rows after another: of the values, then around mx and my.
 template <bool kWeighted, typename V>
 struct Sums {
     typename V::type x{}, y{}, xx{}, yy{}, xy{}, n{};
     template <typename T>
-    BWLM_INLINE void first(const T* px, const T* py, const T* pw) {
+    BWLM_INLINE void add_values(const T* px, const T* py, const T* pw) {
         if constexpr (kWeighted) {
             const typename V::type w = V::load(pw);
             n += w;
@@ -43,7 +45,7 @@ struct Sums {
         }
     }
     template <typename T>
-    BWLM_INLINE void second(const T* px, const T* py, const T* pw, T mx, T my) {
+    BWLM_INLINE void add_centered(const T* px, const T* py, const T* pw, T mx, T my) {
         typename V::type u = V::load(px) - mx, v = V::load(py) - my;
         typename V::type wu = u, wv = v;
         if constexpr (kWeighted) {
@@ -69,52 +71,56 @@ struct Sums {
     }
 };
 
-// Centred sums of a stretch that stays in the first-level cache between its two passes.
+// Centered sums of a chunk that stays in the first-level cache between its two passes.
 template <bool kWeighted, typename T>
-BWLM_INLINE Weighed stretch_moments(const T* x, const T* y, const T* w, int64_t n) {
+BWLM_INLINE WeightedMoments chunk_moments(const T* x, const T* y, const T* w, int64_t n) {
     using V = Vec<T>;
     constexpr int64_t step = V::width;
-    const int64_t whole = n / (2 * step) * (2 * step);
+    const int64_t pairs_end = n / (2 * step) * (2 * step);
     Sums<kWeighted, V> even, odd;
-    Sums<kWeighted, One<double>> rest;
-    for (int64_t k = 0; k < whole; k += 2 * step) {
-        even.first(x + k, y + k, w + k);
-        odd.first(x + k + step, y + k + step, w + k + step);
+    Sums<kWeighted, Scalar<double>> rest;
+    for (int64_t k = 0; k < pairs_end; k += 2 * step) {
+        even.add_values(x + k, y + k, w + k);
+        odd.add_values(x + k + step, y + k + step, w + k + step);
     }
     even.add(odd);
-    for (int64_t k = whole; k < n; ++k) {
-        const double one[3] = {x[k], y[k], kWeighted ? w[k] : T(1)};
-        rest.first(one, one + 1, one + 2);
+    for (int64_t k = pairs_end; k < n; ++k) {
+        const double values[3] = {x[k], y[k], kWeighted ? w[k] : T(1)};
+        rest.add_values(values, values + 1, values + 2);
     }
     const double count = kWeighted ? V::sum(even.n) + rest.n : static_cast<double>(n);
     if (count == 0) return {{0, 0, 0, 0, 0}, 0};
     // The first pass is only as exact as T; the second measures what its mean missed and corrects for it.
     const T mx = static_cast<T>((V::sum(even.x) + rest.x) / count);
     const T my = static_cast<T>((V::sum(even.y) + rest.y) / count);
-    Sums<kWeighted, V> near, far;
-    Sums<kWeighted, One<double>> last;
-    for (int64_t k = 0; k < whole; k += 2 * step) {
-        near.second(x + k, y + k, w + k, mx, my);
-        far.second(x + k + step, y + k + step, w + k + step, mx, my);
+    Sums<kWeighted, V> even_centered, odd_centered;
+    Sums<kWeighted, Scalar<double>> rest_centered;
+    for (int64_t k = 0; k < pairs_end; k += 2 * step) {
+        even_centered.add_centered(x + k, y + k, w + k, mx, my);
+        odd_centered.add_centered(x + k + step, y + k + step, w + k + step, mx, my);
     }
-    near.add(far);
-    for (int64_t k = whole; k < n; ++k) {
-        const double one[3] = {x[k], y[k], kWeighted ? w[k] : T(1)};
-        last.second(one, one + 1, one + 2, static_cast<double>(mx), static_cast<double>(my));
+    even_centered.add(odd_centered);
+    for (int64_t k = pairs_end; k < n; ++k) {
+        const double values[3] = {x[k], y[k], kWeighted ? w[k] : T(1)};
+        rest_centered.add_centered(values, values + 1, values + 2, static_cast<double>(mx),
+                                   static_cast<double>(my));
     }
-    const double ex = (V::sum(near.x) + last.x) / count, ey = (V::sum(near.y) + last.y) / count;
-    return {{mx + ex, my + ey, V::sum(near.xx) + last.xx - count * ex * ex,
-             V::sum(near.yy) + last.yy - count * ey * ey, V::sum(near.xy) + last.xy - count * ex * ey},
+    const Sums<kWeighted, V>& all = even_centered;
+    const double ex = (V::sum(all.x) + rest_centered.x) / count;
+    const double ey = (V::sum(all.y) + rest_centered.y) / count;
+    return {{mx + ex, my + ey, V::sum(all.xx) + rest_centered.xx - count * ex * ex,
+             V::sum(all.yy) + rest_centered.yy - count * ey * ey,
+             V::sum(all.xy) + rest_centered.xy - count * ex * ey},
             count};
 }
 
-// A row, read from memory once: stretches are joined by their means, which cancels nothing.
+// A row, read from memory once: chunks are joined by their means, which cancels nothing.
 template <bool kWeighted, typename T>
-BWLM_INLINE Weighed row_moments(const T* x, const T* y, const T* w, int64_t n) {
-    Weighed all{{0, 0, 0, 0, 0}, 0};
-    for (int64_t start = 0; start < n; start += kStretch) {
-        const Weighed now = stretch_moments<kWeighted>(x + start, y + start, kWeighted ? w + start : w,
-                                                       std::min(kStretch, n - start));
+BWLM_INLINE WeightedMoments row_moments(const T* x, const T* y, const T* w, int64_t n) {
+    WeightedMoments all{{0, 0, 0, 0, 0}, 0};
+    for (int64_t start = 0; start < n; start += kChunk) {
+        const WeightedMoments now = chunk_moments<kWeighted>(x + start, y + start, kWeighted ? w + start : w,
+                                                             std::min(kChunk, n - start));
         if (now.n == 0) continue;
         if (all.n == 0) {
             all = now;
@@ -132,7 +138,7 @@ BWLM_INLINE Weighed row_moments(const T* x, const T* y, const T* w, int64_t n) {
     return all;
 }
 
-// gx = w (a (y - my) - b (x - mx)), g and the weights' sum being in a and b.
+// gx = w (a (y - my) - b (x - mx)), with the gradient of r already in a and b.
 template <bool kWeighted, typename V, typename T>
 BWLM_INLINE typename V::type slope(const T* x, const T* y, const T* w, T a, T b, T mx, T my) {
     const typename V::type value = a * (V::load(y) - my) - b * (V::load(x) - mx);
@@ -141,72 +147,49 @@ BWLM_INLINE typename V::type slope(const T* x, const T* y, const T* w, T a, T b,
 }
 
 template <bool kWeighted, typename T>
-BWLM_INLINE void row(const T* x, const T* y, const T* w, int64_t n, T* r, double g, T* gx) {
-    const Weighed found = row_moments<kWeighted>(x, y, w, n);
-    const Result out =
-        found.n == 0 ? Result{0, 0, 0} : finish(found.m, found.n, std::numeric_limits<T>::epsilon());
-    *r = static_cast<T>(out.r);
-    if (!gx) return;
+BWLM_INLINE void correlate_row(const CorrelationArgs& args, int64_t t) {
+    const T *x = args.x.row<T>(t), *y = args.y.row<T>(t), *w = kWeighted ? args.weights.as<T>() : x;
+    const int64_t n = args.x.cols;
+    const WeightedMoments moments = row_moments<kWeighted>(x, y, w, n);
+    const Correlation out = correlation_of(moments.m, moments.n, std::numeric_limits<T>::epsilon());
+    args.r.as<T>()[t] = static_cast<T>(out.r);
+    if (!args.gx.data) return;
+    T* gx = args.gx.row<T>(t);
+    const double g = args.g.data ? static_cast<double>(args.g.as<T>()[t]) : args.g_all;
     const T a = static_cast<T>(g * out.a), b = static_cast<T>(g * out.b);
-    const T mx = static_cast<T>(found.m.mean_x), my = static_cast<T>(found.m.mean_y);
-    const auto one = [&](int64_t k) { gx[k] = slope<kWeighted, One<T>>(x + k, y + k, w + k, a, b, mx, my); };
+    const T mx = static_cast<T>(moments.m.mean_x), my = static_cast<T>(moments.m.mean_y);
+    const auto store_element = [&](int64_t k) {
+        gx[k] = slope<kWeighted, Scalar<T>>(x + k, y + k, w + k, a, b, mx, my);
+    };
     int64_t k = 0;
-    if (n >= kStreamed) {  // too much to be in cache when it is used: written past it, a line at a time
-        for (; !aligned(gx + k); ++k) one(k);
+    if (n >= kStreamed) {  // too much to be in cache when it is used
+        for (; !is_aligned(gx + k); ++k) store_element(k);
         for (; k + Vec<T>::width <= n; k += Vec<T>::width) {
             const auto line = slope<kWeighted, Vec<T>>(x + k, y + k, w + k, a, b, mx, my);
             stream_line(&line, gx + k);
         }
     }
-    for (; k < n; ++k) one(k);
+    for (; k < n; ++k) store_element(k);
+    stream_end();
 }
 
-BWLM_CLONES void row_any(const float* x, const float* y, int64_t n, float* r, double g, float* gx) {
-    row<false>(x, y, x, n, r, g, gx);
+BWLM_CLONES void row_f32(const CorrelationArgs& args, int64_t t) { correlate_row<false, float>(args, t); }
+BWLM_CLONES void row_f64(const CorrelationArgs& args, int64_t t) { correlate_row<false, double>(args, t); }
+BWLM_CLONES void weighted_row_f32(const CorrelationArgs& args, int64_t t) {
+    correlate_row<true, float>(args, t);
 }
-BWLM_CLONES void row_any(const double* x, const double* y, int64_t n, double* r, double g, double* gx) {
-    row<false>(x, y, x, n, r, g, gx);
-}
-BWLM_CLONES void weighted_row_any(const float* x, const float* y, const float* w, int64_t n, float* r,
-                                  double g, float* gx) {
-    row<true>(x, y, w, n, r, g, gx);
-}
-BWLM_CLONES void weighted_row_any(const double* x, const double* y, const double* w, int64_t n, double* r,
-                                  double g, double* gx) {
-    row<true>(x, y, w, n, r, g, gx);
-}
-
-template <typename T>
-void correlation_rows(const View& x, const View& y, const T* w, T* r, const T* g, double g_all,
-                      const View& gx, const Launch& launch) {
-    for_each_piece(x.rows, launch, [&](int64_t t) {
-        const T *px = x.as<T>() + t * x.row_stride, *py = y.as<T>() + t * y.row_stride;
-        T* pg = gx.data ? gx.as<T>() + t * gx.row_stride : nullptr;
-        const double scale = g ? static_cast<double>(g[t]) : g_all;
-        if (w)
-            weighted_row_any(px, py, w, x.cols, r + t, scale, pg);
-        else
-            row_any(px, py, x.cols, r + t, scale, pg);
-        stream_end();
-    });
-}
-
-template <typename T>
-void correlation_of(const View& x, const View& y, int axis, const void* w, void* r, const void* g,
-                    double g_all, const View& gx, const Launch& launch) {
-    if (axis == 1)
-        correlation_rows(x, y, static_cast<const T*>(w), static_cast<T*>(r), static_cast<const T*>(g), g_all,
-                         gx, launch);
-    else
-        correlation_columns(x, y, static_cast<T*>(r), static_cast<const T*>(g), g_all, gx, launch);
+BWLM_CLONES void weighted_row_f64(const CorrelationArgs& args, int64_t t) {
+    correlate_row<true, double>(args, t);
 }
 
 }  // namespace
 
-void correlation(const View& x, const View& y, int axis, const void* weights, void* r, const void* g,
-                 double g_all, const View& gx, const Launch& launch) {
-    (x.dtype == DType::f32 ? correlation_of<float> : correlation_of<double>)(x, y, axis, weights, r, g, g_all,
-                                                                             gx, launch);
+void correlation(const CorrelationArgs& args, const Launch& launch) {
+    if (args.axis == 0) return correlation_columns(args, launch);
+    const bool single = args.x.dtype == DType::f32;
+    const auto row =
+        args.weights.data ? (single ? weighted_row_f32 : weighted_row_f64) : (single ? row_f32 : row_f64);
+    for_each_piece(args.x.rows, launch, [&](int64_t t) { row(args, t); });
 }
 
 }  // namespace bwlm::cpu

@@ -1,5 +1,5 @@
-// FIR delay stacking on the CPU, z-scored on the way if wanted: rows are copied (forward) or added (backward)
-// whole, so memory is the only cost.
+// FIR delay stacking on the CPU, z-scored on the way if wanted: complete rows are copied (forward) or added
+// (backward), so memory is the only cost.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -14,15 +14,20 @@
 namespace bwlm::cpu {
 namespace {
 
-constexpr int64_t kRows = 32;            // rows of a piece of work
+constexpr int64_t kRows = 32;  // rows of a piece of work, and those whose mean is the shift of the moments
 constexpr int64_t kColumns = 256;        // columns of a block whose moments are taken together
-constexpr int64_t kScored = 1024;        // elements z-scored before they are written
-constexpr int64_t kStreamed = 16 << 20;  // bytes of a stack from which it is written past the cache
+constexpr int64_t kScoredAtOnce = 1024;  // elements z-scored before they are written
+constexpr int64_t kStreamed = 16 << 20;  // bytes of a stack from which it takes non-temporal stores
 
-// A run: rows [first, last) of x, and the rows [start, stop) of the stack that are its, both counted as x's
-// rows.
+// A run: rows [first, last) of x and its rows [start, stop) of the stack, both counted as rows of x.
 struct Run {
     int64_t number, first, last, start, stop;
+};
+
+// Columns [column, column + width) of a run: a piece of work.
+struct Block {
+    Run run;
+    int64_t column, width;
 };
 
 Run run_of(const Delays& d, int64_t number, int64_t n_rows, int64_t n_trs) {
@@ -32,176 +37,186 @@ Run run_of(const Delays& d, int64_t number, int64_t n_rows, int64_t n_trs) {
     return {number, first, last, std::max(first, d.context), is_last ? end : std::min(last, end)};
 }
 
-// One run's column moments: mean and 1 / sqrt(variance + eps). Rows are read from memory once; the shift is
+template <typename Body>
+void for_each_block(const Delays& d, const View& x, const View& stack, const Launch& launch, Body&& body) {
+    const int64_t blocks = (x.cols + kColumns - 1) / kColumns;
+    for_each_piece(d.n_runs * blocks, launch, [&](int64_t piece) {
+        const int64_t column = piece % blocks * kColumns;
+        body(Block{run_of(d, piece / blocks, x.rows, stack.rows), column,
+                   std::min(kColumns, x.cols - column)});
+    });
+}
+
+// A block's column moments: mean and 1 / sqrt(variance + eps). Rows are read from memory once; the shift is
 // the mean of the first rows, as in correlation_columns.cpp.
 template <typename T>
-BWLM_INLINE void column_moments(const T* x, int64_t stride, int64_t n, int64_t width, double eps, T* mean,
-                                T* scale) {
+BWLM_INLINE void column_moments(const DelayStackArgs& args, const Block& block) {
+    const int64_t stride = args.x.row_stride, n = block.run.last - block.run.first, width = block.width;
+    const T* x = args.x.row<T>(block.run.first) + block.column;
+    T* mean = args.moments.row<T>(2 * block.run.number) + block.column;
+    T* scale = mean + args.moments.row_stride;
     double sum[kColumns] = {}, squares[kColumns] = {}, missed[kColumns] = {};
     const int64_t head = std::min(kRows, n);
-    walk<T>(head, width,
-            [&](auto lanes, int64_t first, int64_t rows, int64_t c) __attribute__((always_inline)) {
-                using V = decltype(lanes);
-                typename V::type few{};
-                for (int64_t t = first; t < first + rows; ++t) few += V::load(x + t * stride + c);
-                V::add(few, sum + c);
-            });
+    for_each_tile<T>(head, width,
+                     [&](auto lanes, int64_t first, int64_t rows, int64_t c) __attribute__((always_inline)) {
+                         using V = decltype(lanes);
+                         typename V::type partial{};
+                         for (int64_t t = first; t < first + rows; ++t)
+                             partial += V::load(x + t * stride + c);
+                         V::add(partial, sum + c);
+                     });
     for (int64_t c = 0; c < width; ++c) mean[c] = static_cast<T>(sum[c] / static_cast<double>(head));
-    walk<T>(n, width, [&](auto lanes, int64_t first, int64_t rows, int64_t c) __attribute__((always_inline)) {
-        using V = decltype(lanes);
-        const typename V::type shift = V::load(mean + c);
-        typename V::type few{}, off{};
-        for (int64_t t = first; t < first + rows; ++t) {
-            fetch_ahead(x + (t + rows) * stride + c);
-            const typename V::type u = V::load(x + t * stride + c) - shift;
-            few += u * u;
-            off += u;
-        }
-        V::add(few, squares + c);
-        V::add(off, missed + c);
-    });
+    for_each_tile<T>(n, width,
+                     [&](auto lanes, int64_t first, int64_t rows, int64_t c) __attribute__((always_inline)) {
+                         using V = decltype(lanes);
+                         const typename V::type shift = V::load(mean + c);
+                         typename V::type uu{}, u_sum{};
+                         for (int64_t t = first; t < first + rows; ++t) {
+                             fetch_ahead(x + (t + rows) * stride + c);
+                             const typename V::type u = V::load(x + t * stride + c) - shift;
+                             uu += u * u;
+                             u_sum += u;
+                         }
+                         V::add(uu, squares + c);
+                         V::add(u_sum, missed + c);
+                     });
     const double count = static_cast<double>(n);
     for (int64_t c = 0; c < width; ++c) {
         const double error = missed[c] / count, variance = squares[c] / count - error * error;
         mean[c] = static_cast<T>(static_cast<double>(mean[c]) + error);
-        scale[c] = static_cast<T>(1 / std::sqrt(std::max(variance, 0.0) + eps));
+        scale[c] = static_cast<T>(1 / std::sqrt(std::max(variance, 0.0) + args.eps));
     }
 }
 
-// Some columns of a run of x's gradient: each row collects from the rows of the stack that copied it, and
-// with kScored the sums of g and of g z over the run are taken on the way, z the z-scored x. Row by row: what
-// a row collects lies in a page a delay, and kFew rows at a time would be in kFew times as many.
-template <bool kScored, typename T>
-BWLM_INLINE void collect(const T* g, int64_t gs, const Delays& d, const Run& run, int64_t n_columns, T* gx,
-                         int64_t gxs, const T* x, int64_t xs, int64_t width, const T* mean, const T* scale,
-                         double* sum_g, double* sum_gz) {
-    T few[kColumns] = {}, few_z[kColumns] = {};  // of the rows since the last that was added to the sums
-    std::vector<const T*> from(static_cast<size_t>(d.n_delays));
-    for (int64_t t = run.first; t < run.last; ++t, gx += gxs, x += kScored ? xs : 0) {
+// Sums over a run of the gradient g of z, and of g z, one per column of a block.
+struct GradientSums {
+    double g[kColumns] = {}, gz[kColumns] = {};
+};
+
+// A block of x's gradient: each row collects from the rows of the stack that copied it, and with kZscored the
+// sums are taken on the way. Row by row: what a row collects lies in one page per delay, and kRowsPerFlush
+// rows at a time would lie in kRowsPerFlush times as many.
+template <bool kZscored, typename T>
+BWLM_INLINE void collect(const DelayStackBackwardArgs& args, const Block& block, GradientSums& sums) {
+    const Run run = block.run;
+    const int64_t width = block.width, gs = args.g_out.row_stride, xs = args.x.row_stride;
+    const T* g = args.g_out.as<T>() + block.column;
+    const T* x = kZscored ? args.x.row<T>(run.first) + block.column : nullptr;
+    const T* mean = kZscored ? args.moments.row<T>(2 * run.number) + block.column : nullptr;
+    const T* scale = kZscored ? mean + args.moments.row_stride : nullptr;
+    T* gx = args.gx.row<T>(run.first) + block.column;
+    T partial_g[kColumns] = {}, partial_gz[kColumns] = {};  // of the rows since they were last added to sums
+    std::vector<const T*> sources(static_cast<size_t>(args.delays.n_delays));
+    for (int64_t t = run.first; t < run.last; ++t, gx += args.gx.row_stride, x += kZscored ? xs : 0) {
         size_t n = 0;
-        for (int64_t k = 0; k < d.n_delays; ++k) {
-            const int64_t reader = t + d.delays[k];
+        for (int64_t k = 0; k < args.delays.n_delays; ++k) {
+            const int64_t reader = t + args.delays.delays[k];
             if (reader >= run.start && reader < run.stop)
-                from[n++] = g + (reader - d.context) * gs + k * n_columns;
+                sources[n++] = g + (reader - args.delays.context) * gs + k * args.gx.cols;
         }
-        along<T>(width, [&](auto lanes, int64_t c) __attribute__((always_inline)) {
+        for_each_vector<T>(width, [&](auto lanes, int64_t c) __attribute__((always_inline)) {
             using V = decltype(lanes);
             typename V::type total{};
             for (size_t k = 0; k < n; ++k) {
-                fetch_ahead(from[k] + gs + c);
-                total += V::load(from[k] + c);
+                fetch_ahead(sources[k] + gs + c);
+                total += V::load(sources[k] + c);
             }
             V::store(total, gx + c);
-            if constexpr (kScored) {
+            if constexpr (kZscored) {
                 fetch_ahead(x + xs + c);
                 const typename V::type z = (V::load(x + c) - V::load(mean + c)) * V::load(scale + c);
-                V::store(V::load(few + c) + total, few + c);
-                V::store(V::load(few_z + c) + total * z, few_z + c);
+                V::store(V::load(partial_g + c) + total, partial_g + c);
+                V::store(V::load(partial_gz + c) + total * z, partial_gz + c);
             }
         });
-        if constexpr (kScored) {
-            if ((t - run.first) % kFew != kFew - 1 && t != run.last - 1) continue;
-            along<T>(width, [&](auto lanes, int64_t c) __attribute__((always_inline)) {
+        if constexpr (kZscored) {
+            if ((t - run.first) % kRowsPerFlush != kRowsPerFlush - 1 && t != run.last - 1) continue;
+            for_each_vector<T>(width, [&](auto lanes, int64_t c) __attribute__((always_inline)) {
                 using V = decltype(lanes);
-                V::add(V::load(few + c), sum_g + c);
-                V::add(V::load(few_z + c), sum_gz + c);
-                V::store(typename V::type{}, few + c);
-                V::store(typename V::type{}, few_z + c);
+                V::add(V::load(partial_g + c), sums.g + c);
+                V::add(V::load(partial_gz + c), sums.gz + c);
+                V::store(typename V::type{}, partial_g + c);
+                V::store(typename V::type{}, partial_gz + c);
             });
         }
     }
 }
 
-// Through the z-score, in place: gx = scale (g - mean(g) - z mean(g z)).
+// Through the z-score, in place: gx = scale (g - mean(g) - z mean(g z)). The block is still in cache.
 template <typename T>
-BWLM_INLINE void unscore(T* g, int64_t gs, const T* x, int64_t xs, int64_t n, int64_t width, const T* mean,
-                         const T* scale, const double* sum_g, const double* sum_gz) {
+BWLM_INLINE void zscore_backward(const DelayStackBackwardArgs& args, const Block& block,
+                                 const GradientSums& sums) {
+    const int64_t n = block.run.last - block.run.first, width = block.width;
+    const int64_t gs = args.gx.row_stride, xs = args.x.row_stride;
+    T* g = args.gx.row<T>(block.run.first) + block.column;
+    const T* x = args.x.row<T>(block.run.first) + block.column;
+    const T* mean = args.moments.row<T>(2 * block.run.number) + block.column;
+    const T* scale = mean + args.moments.row_stride;
     T mean_g[kColumns], mean_gz[kColumns];
     for (int64_t c = 0; c < width; ++c) {
-        mean_g[c] = static_cast<T>(sum_g[c] / static_cast<double>(n));
-        mean_gz[c] = static_cast<T>(sum_gz[c] / static_cast<double>(n));
+        mean_g[c] = static_cast<T>(sums.g[c] / static_cast<double>(n));
+        mean_gz[c] = static_cast<T>(sums.gz[c] / static_cast<double>(n));
     }
-    walk<T>(n, width, [&](auto lanes, int64_t first, int64_t rows, int64_t c) __attribute__((always_inline)) {
-        using V = decltype(lanes);
-        const typename V::type shift = V::load(mean + c), factor = V::load(scale + c);
-        const typename V::type level = V::load(mean_g + c), slope = V::load(mean_gz + c);
-        for (int64_t t = first; t < first + rows; ++t) {
-            fetch_ahead(g + (t + rows) * gs + c);
-            fetch_ahead(x + (t + rows) * xs + c);
-            const typename V::type z = (V::load(x + t * xs + c) - shift) * factor;
-            V::store(factor * (V::load(g + t * gs + c) - level - z * slope), g + t * gs + c);
-        }
-    });
-}
-
-// Some columns of a run's gradient, through the z-score if there is one: what the second pass reads is in
-// cache.
-template <typename T>
-BWLM_INLINE void backward(const T* g, int64_t gs, const Delays& d, const Run& run, int64_t n_columns, T* gx,
-                          int64_t gxs, const T* x, int64_t xs, int64_t width, const T* mean, const T* scale) {
-    double sum_g[kColumns] = {}, sum_gz[kColumns] = {};
-    if (!mean) {
-        collect<false>(g, gs, d, run, n_columns, gx, gxs, x, xs, width, mean, scale, sum_g, sum_gz);
-        return;
-    }
-    collect<true>(g, gs, d, run, n_columns, gx, gxs, x, xs, width, mean, scale, sum_g, sum_gz);
-    unscore(gx, gxs, x, xs, run.last - run.first, width, mean, scale, sum_g, sum_gz);
+    for_each_tile<T>(n, width,
+                     [&](auto lanes, int64_t first, int64_t rows, int64_t c) __attribute__((always_inline)) {
+                         using V = decltype(lanes);
+                         const typename V::type shift = V::load(mean + c), factor = V::load(scale + c);
+                         const typename V::type level = V::load(mean_g + c), slope = V::load(mean_gz + c);
+                         for (int64_t t = first; t < first + rows; ++t) {
+                             fetch_ahead(g + (t + rows) * gs + c);
+                             fetch_ahead(x + (t + rows) * xs + c);
+                             const typename V::type z = (V::load(x + t * xs + c) - shift) * factor;
+                             V::store(factor * (V::load(g + t * gs + c) - level - z * slope), g + t * gs + c);
+                         }
+                     });
 }
 
 template <typename T>
-BWLM_INLINE void score_row(const T* x, const T* mean, const T* scale, T* z, int64_t n) {
+BWLM_INLINE void block_backward(const DelayStackBackwardArgs& args, const Block& block) {
+    GradientSums sums;
+    if (!args.moments.data) return collect<false, T>(args, block, sums);
+    collect<true, T>(args, block, sums);
+    zscore_backward<T>(args, block, sums);
+}
+
+template <typename T>
+BWLM_INLINE void zscore_row(const T* x, const T* mean, const T* scale, T* z, int64_t n) {
     for (int64_t c = 0; c < n; ++c) z[c] = (x[c] - mean[c]) * scale[c];
 }
 
-BWLM_CLONES void column_moments_any(const float* x, int64_t stride, int64_t n, int64_t width, double eps,
-                                    float* mean, float* scale) {
-    column_moments(x, stride, n, width, eps, mean, scale);
+BWLM_CLONES void moments_f32(const DelayStackArgs& args, const Block& block) {
+    column_moments<float>(args, block);
 }
-BWLM_CLONES void column_moments_any(const double* x, int64_t stride, int64_t n, int64_t width, double eps,
-                                    double* mean, double* scale) {
-    column_moments(x, stride, n, width, eps, mean, scale);
+BWLM_CLONES void moments_f64(const DelayStackArgs& args, const Block& block) {
+    column_moments<double>(args, block);
 }
-BWLM_CLONES void backward_any(const float* g, int64_t gs, const Delays& d, const Run& run, int64_t n_columns,
-                              float* gx, int64_t gxs, const float* x, int64_t xs, int64_t width,
-                              const float* mean, const float* scale) {
-    backward(g, gs, d, run, n_columns, gx, gxs, x, xs, width, mean, scale);
+BWLM_CLONES void backward_f32(const DelayStackBackwardArgs& args, const Block& block) {
+    block_backward<float>(args, block);
 }
-BWLM_CLONES void backward_any(const double* g, int64_t gs, const Delays& d, const Run& run, int64_t n_columns,
-                              double* gx, int64_t gxs, const double* x, int64_t xs, int64_t width,
-                              const double* mean, const double* scale) {
-    backward(g, gs, d, run, n_columns, gx, gxs, x, xs, width, mean, scale);
+BWLM_CLONES void backward_f64(const DelayStackBackwardArgs& args, const Block& block) {
+    block_backward<double>(args, block);
 }
-BWLM_CLONES void score_row_any(const float* x, const float* mean, const float* scale, float* z, int64_t n) {
-    score_row(x, mean, scale, z, n);
+BWLM_CLONES void zscore_of(const float* x, const float* mean, const float* scale, float* z, int64_t n) {
+    zscore_row(x, mean, scale, z, n);
 }
-BWLM_CLONES void score_row_any(const double* x, const double* mean, const double* scale, double* z,
-                               int64_t n) {
-    score_row(x, mean, scale, z, n);
+BWLM_CLONES void zscore_of(const double* x, const double* mean, const double* scale, double* z, int64_t n) {
+    zscore_row(x, mean, scale, z, n);
 }
 
-// Runs and blocks of columns, each a piece of work: body(run, first column, width).
-template <typename Body>
-void for_each_block(const Delays& d, int64_t n_rows, int64_t n_trs, int64_t cols, const Launch& launch,
-                    Body&& body) {
-    const int64_t blocks = (cols + kColumns - 1) / kColumns;
-    for_each_piece(d.n_runs * blocks, launch, [&](int64_t piece) {
-        const int64_t c = piece % blocks * kColumns;
-        body(run_of(d, piece / blocks, n_rows, n_trs), c, std::min(kColumns, cols - c));
-    });
-}
-
-// One row of x, z-scored once, to wherever the stack holds it.
+// Row t of x, z-scored once, to every place in the stack that holds it.
 template <typename T>
-void spread(const T* x, int64_t cols, const T* mean, const T* scale, const Delays& d, const Run& run,
-            int64_t t, const View& out, bool streamed) {
-    T scored[kScored];
-    for (int64_t c = 0; c < cols; c += kScored) {
-        const int64_t width = std::min(kScored, cols - c);
-        if (mean) score_row_any(x + c, mean + c, scale + c, scored, width);
-        for (int64_t k = 0; k < d.n_delays; ++k) {
-            const int64_t reader = t + d.delays[k];
+void copy_row(const DelayStackArgs& args, const Run& run, int64_t t, bool streamed) {
+    const T* x = args.x.row<T>(t);
+    const T* mean = args.moments.data ? args.moments.row<T>(2 * run.number) : nullptr;
+    const int64_t cols = args.x.cols, scale = args.moments.row_stride;
+    T scored[kScoredAtOnce];
+    for (int64_t c = 0; c < cols; c += kScoredAtOnce) {
+        const int64_t width = std::min(kScoredAtOnce, cols - c);
+        if (mean) zscore_of(x + c, mean + c, mean + scale + c, scored, width);
+        for (int64_t k = 0; k < args.delays.n_delays; ++k) {
+            const int64_t reader = t + args.delays.delays[k];
             if (reader < run.start || reader >= run.stop) continue;
-            T* to = out.as<T>() + (reader - d.context) * out.row_stride + k * cols + c;
+            T* to = args.out.row<T>(reader - args.delays.context) + k * cols + c;
             if (streamed)
                 stream_copy(mean ? scored : x + c, to, width);
             else
@@ -211,57 +226,39 @@ void spread(const T* x, int64_t cols, const T* mean, const T* scale, const Delay
 }
 
 template <typename T>
-void stack(const View& x, const Delays& d, const View& out, const View& moments, double eps,
-           const Launch& launch) {
-    const bool streamed = out.rows * out.cols * static_cast<int64_t>(sizeof(T)) >= kStreamed;
-    T* m = moments.as<T>();
-    if (m)
-        for_each_block(d, x.rows, out.rows, x.cols, launch, [&](const Run& run, int64_t c, int64_t width) {
-            T* mean = m + 2 * run.number * moments.row_stride + c;
-            column_moments_any(x.as<T>() + run.first * x.row_stride + c, x.row_stride, run.last - run.first,
-                               width, eps, mean, mean + moments.row_stride);
-        });
+void stack(const DelayStackArgs& args, const Launch& launch) {
+    const Delays& d = args.delays;
+    const int64_t cols = args.x.cols;
+    const bool streamed = args.out.rows * args.out.cols * static_cast<int64_t>(sizeof(T)) >= kStreamed;
     for (int64_t number = 0; number < d.n_runs; ++number) {
-        const Run run = run_of(d, number, x.rows, out.rows);
-        const T* mean = m ? m + 2 * number * moments.row_stride : nullptr;
-        const T* scale = m ? mean + moments.row_stride : nullptr;
+        const Run run = run_of(d, number, args.x.rows, args.out.rows);
         for_each_piece((run.last - run.first + kRows - 1) / kRows, launch, [&](int64_t piece) {
             const int64_t first = run.first + piece * kRows;
             for (int64_t t = first; t < std::min(first + kRows, run.last); ++t)
-                spread(x.as<T>() + t * x.row_stride, x.cols, mean, scale, d, run, t, out, streamed);
+                copy_row<T>(args, run, t, streamed);
             if (streamed) stream_end();
         });
         for (int64_t k = 0; k < d.n_delays; ++k)  // rows whose delay reaches out of the run
             for (int64_t t = run.start; t < run.stop; ++t)
                 if (t - d.delays[k] < run.first || t - d.delays[k] >= run.last)
-                    std::memset(out.as<T>() + (t - d.context) * out.row_stride + k * x.cols, 0,
-                                sizeof(T) * x.cols);
+                    std::memset(args.out.row<T>(t - d.context) + k * cols, 0, sizeof(T) * cols);
     }
-}
-
-template <typename T>
-void unstack(const View& g_out, const Delays& d, const View& gx, const View& x, const View& moments,
-             const Launch& launch) {
-    const T* m = moments.as<T>();
-    for_each_block(d, gx.rows, g_out.rows, gx.cols, launch, [&](const Run& run, int64_t c, int64_t width) {
-        const T* mean = m ? m + 2 * run.number * moments.row_stride + c : nullptr;
-        backward_any(g_out.as<T>() + c, g_out.row_stride, d, run, gx.cols,
-                     gx.as<T>() + run.first * gx.row_stride + c, gx.row_stride,
-                     m ? x.as<T>() + run.first * x.row_stride + c : nullptr, x.row_stride, width, mean,
-                     m ? mean + moments.row_stride : nullptr);
-    });
 }
 
 }  // namespace
 
-void delay_stack(const View& x, const Delays& delays, const View& out, const View& moments, double eps,
-                 const Launch& launch) {
-    (x.dtype == DType::f32 ? stack<float> : stack<double>)(x, delays, out, moments, eps, launch);
+void delay_stack(const DelayStackArgs& args, const Launch& launch) {
+    const bool single = args.x.dtype == DType::f32;
+    if (args.moments.data)
+        for_each_block(args.delays, args.x, args.out, launch,
+                       [&](const Block& block) { (single ? moments_f32 : moments_f64)(args, block); });
+    (single ? stack<float> : stack<double>)(args, launch);
 }
 
-void delay_stack_backward(const View& g_out, const Delays& delays, const View& gx, const View& x,
-                          const View& moments, const Launch& launch) {
-    (gx.dtype == DType::f32 ? unstack<float> : unstack<double>)(g_out, delays, gx, x, moments, launch);
+void delay_stack_backward(const DelayStackBackwardArgs& args, const Launch& launch) {
+    const auto backward = args.gx.dtype == DType::f32 ? backward_f32 : backward_f64;
+    for_each_block(args.delays, args.gx, args.g_out, launch,
+                   [&](const Block& block) { backward(args, block); });
 }
 
 }  // namespace bwlm::cpu

@@ -10,94 +10,92 @@
 namespace bwlm::cpu {
 namespace {
 
-constexpr int64_t kTargets = 64;    // targets of a piece of work
-constexpr int64_t kPenalties = 16;  // penalties whose sums are held at once: 12 KB of float
-constexpr int64_t kFlush = 128;     // rows between flushes to double
+constexpr int64_t kTargets = 64;        // targets of a piece of work
+constexpr int64_t kPenalties = 16;      // penalties whose sums are held at once: 12 KB of float
+constexpr int64_t kRowsPerFlush = 128;  // rows summed in the input's type before they are added in double
 
-// The rows [first, last) of a, b, e, mb from target `start` on, for penalties [i0, i0 + n), into sums.
+// Consecutive indices, first and how many.
+struct Range {
+    int64_t first, n;
+};
+
+// Sums over some rows for some penalties and targets.
 template <typename T>
-struct Piece {
-    const View &a, &b, &e, &mb;
-    const RidgeBasis& basis;
-    int64_t start, width;
+struct Sums {
+    T covariance[kPenalties][kTargets] = {}, variance[kPenalties][kTargets] = {};
+    T scale[kPenalties][kTargets] = {};
 };
 
 template <typename T>
-BWLM_INLINE void sum_rows(const Piece<T>& p, int64_t first, int64_t last, int64_t i0, int64_t n,
-                          T (*covariance)[kTargets], T (*variance)[kTargets], T (*scale)[kTargets]) {
-    for (int64_t k = first; k < last; ++k) {
-        const T* a = p.a.template as<T>() + k * p.a.row_stride + p.start;
-        const T* b = p.b.template as<T>() + k * p.b.row_stride + p.start;
-        const T* e = p.e.template as<T>() + k * p.e.row_stride + p.start;
-        const T* mb = p.mb.template as<T>() + k * p.mb.row_stride + p.start;
-        T ab[kTargets], bm[kTargets], be[kTargets], bb[kTargets];
-        const T diagonal = static_cast<T>(p.basis.diagonal[k]);
-        for (int64_t c = 0; c < p.width; ++c) {
-            ab[c] = a[c] * b[c];
-            bm[c] = b[c] * mb[c];
-            be[c] = b[c] * e[c];
-            bb[c] = b[c] * b[c] * diagonal;
+BWLM_INLINE void sum_rows(const RidgeMomentsArgs& args, Range rows, Range penalties, Range targets,
+                          Sums<T>& sums) {
+    for (int64_t k = rows.first; k < rows.first + rows.n; ++k) {
+        const T* held = args.held_cross.row<T>(k) + targets.first;
+        const T* train = args.train_cross.row<T>(k) + targets.first;
+        const T* divided = args.divided_cross.row<T>(k) + targets.first;
+        const T* close = args.close_cross.row<T>(k) + targets.first;
+        T train_held[kTargets], train_close[kTargets], train_divided[kTargets], train_train[kTargets];
+        const T diagonal = static_cast<T>(args.diagonal.as<double>()[k]);
+        for (int64_t c = 0; c < targets.n; ++c) {
+            train_held[c] = held[c] * train[c];
+            train_close[c] = train[c] * close[c];
+            train_divided[c] = train[c] * divided[c];
+            train_train[c] = train[c] * train[c] * diagonal;
         }
-        for (int64_t i = 0; i < n; ++i) {
-            const double shrink = p.basis.shrink[(i0 + i) * p.b.rows + k];
+        for (int64_t i = 0; i < penalties.n; ++i) {
+            const double shrink = args.shrink.row<double>(penalties.first + i)[k];
             const T d = static_cast<T>(shrink), dd = static_cast<T>(shrink * shrink);
-            const T s = static_cast<T>(2 * (shrink - p.basis.shift[i0 + i]));
-            for (int64_t c = 0; c < p.width; ++c) {
-                covariance[i][c] += d * ab[c];
-                variance[i][c] += dd * bm[c] + s * be[c];
-                scale[i][c] += dd * bb[c];
+            const T s = static_cast<T>(2 * (shrink - args.shift.as<double>()[penalties.first + i]));
+            for (int64_t c = 0; c < targets.n; ++c) {
+                sums.covariance[i][c] += d * train_held[c];
+                sums.variance[i][c] += dd * train_close[c] + s * train_divided[c];
+                sums.scale[i][c] += dd * train_train[c];
             }
         }
     }
 }
 
 template <typename T>
-BWLM_INLINE void piece(const Piece<T>& p, const View& covariance, const View& variance, const View& scale) {
-    const View* outs[3] = {&covariance, &variance, &scale};
-    for (int64_t i0 = 0; i0 < p.basis.n_penalties; i0 += kPenalties) {
-        const int64_t n = std::min(kPenalties, p.basis.n_penalties - i0);
-        for (const View* out : outs)
-            for (int64_t i = 0; i < n; ++i) {
-                double* row = out->as<double>() + (i0 + i) * out->row_stride + p.start;
-                std::fill(row, row + p.width, 0.0);
-            }
-        for (int64_t first = 0; first < p.b.rows; first += kFlush) {
-            T sums[3][kPenalties][kTargets] = {};
-            sum_rows<T>(p, first, std::min(first + kFlush, p.b.rows), i0, n, sums[0], sums[1], sums[2]);
-            for (int64_t o = 0; o < 3; ++o)
-                for (int64_t i = 0; i < n; ++i) {
-                    double* row = outs[o]->as<double>() + (i0 + i) * outs[o]->row_stride + p.start;
-                    for (int64_t c = 0; c < p.width; ++c) row[c] += static_cast<double>(sums[o][i][c]);
-                }
+BWLM_INLINE void add_to(const View& out, const T (&sums)[kPenalties][kTargets], Range penalties,
+                        Range targets) {
+    for (int64_t i = 0; i < penalties.n; ++i) {
+        double* row = out.row<double>(penalties.first + i) + targets.first;
+        for (int64_t c = 0; c < targets.n; ++c) row[c] += static_cast<double>(sums[i][c]);
+    }
+}
+
+// All penalties for some targets.
+template <typename T>
+BWLM_INLINE void moments_of(const RidgeMomentsArgs& args, Range targets) {
+    const int64_t n_penalties = args.shrink.rows, rank = args.shrink.cols;
+    for (const View* out : {&args.covariance, &args.variance, &args.scale})
+        for (int64_t i = 0; i < n_penalties; ++i)
+            std::fill_n(out->row<double>(i) + targets.first, targets.n, 0.0);
+    for (int64_t i = 0; i < n_penalties; i += kPenalties) {
+        const Range penalties{i, std::min(kPenalties, n_penalties - i)};
+        for (int64_t k = 0; k < rank; k += kRowsPerFlush) {
+            Sums<T> sums;
+            sum_rows<T>(args, {k, std::min(kRowsPerFlush, rank - k)}, penalties, targets, sums);
+            add_to(args.covariance, sums.covariance, penalties, targets);
+            add_to(args.variance, sums.variance, penalties, targets);
+            add_to(args.scale, sums.scale, penalties, targets);
         }
     }
 }
 
-BWLM_CLONES void piece_any(const Piece<float>& p, const View& covariance, const View& variance,
-                           const View& scale) {
-    piece<float>(p, covariance, variance, scale);
+BWLM_CLONES void moments_f32(const RidgeMomentsArgs& args, Range targets) {
+    moments_of<float>(args, targets);
 }
-BWLM_CLONES void piece_any(const Piece<double>& p, const View& covariance, const View& variance,
-                           const View& scale) {
-    piece<double>(p, covariance, variance, scale);
-}
-
-template <typename T>
-void moments(const View& a, const View& b, const View& e, const View& mb, const RidgeBasis& basis,
-             const View& covariance, const View& variance, const View& scale, const Launch& launch) {
-    for_each_piece((b.cols + kTargets - 1) / kTargets, launch, [&](int64_t k) {
-        const int64_t start = k * kTargets;
-        piece_any(Piece<T>{a, b, e, mb, basis, start, std::min(kTargets, b.cols - start)}, covariance,
-                  variance, scale);
-    });
+BWLM_CLONES void moments_f64(const RidgeMomentsArgs& args, Range targets) {
+    moments_of<double>(args, targets);
 }
 
 }  // namespace
 
-void ridge_moments(const View& a, const View& b, const View& e, const View& mb, const RidgeBasis& basis,
-                   const View& covariance, const View& variance, const View& scale, const Launch& launch) {
-    (b.dtype == DType::f32 ? moments<float> : moments<double>)(a, b, e, mb, basis, covariance, variance,
-                                                               scale, launch);
+void ridge_moments(const RidgeMomentsArgs& args, const Launch& launch) {
+    const auto moments = args.train_cross.dtype == DType::f32 ? moments_f32 : moments_f64;
+    for_each_column_block(args.train_cross.cols, kTargets, launch,
+                          [&](int64_t target, int64_t n) { moments(args, {target, n}); });
 }
 
 }  // namespace bwlm::cpu

@@ -7,6 +7,3 @@
 #else
 #define BWLM_CLONES
 #endif
-
-// Inlined into each clone, so that it is vectorised for that level.
-#define BWLM_INLINE inline __attribute__((always_inline))

@@ -1,11 +1,10 @@
-// Stores that go past the cache, for results that are larger than it: they spare reading the lines they
-// replace.
+// Non-temporal stores, which avoid read-for-ownership, for results that are larger than the cache.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
-#include "cpu/simd.h"
+#include "core.h"
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -14,7 +13,7 @@ namespace bwlm::cpu {
 
 constexpr int64_t kLineBytes = 64;
 
-BWLM_INLINE bool aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % kLineBytes == 0; }
+BWLM_INLINE bool is_aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % kLineBytes == 0; }
 
 // One cache line from `from` to the aligned `to`.
 BWLM_INLINE void stream_line(const void* from, void* to) {
@@ -27,19 +26,19 @@ BWLM_INLINE void stream_line(const void* from, void* to) {
 #endif
 }
 
-// After the last streamed line of a thread: what follows sees all of them.
+// After a thread's last non-temporal store: whatever follows sees all of them.
 inline void stream_end() {
 #if defined(__SSE2__)
     _mm_sfence();
 #endif
 }
 
-// n elements, the middle of them past the cache.
+// n elements: complete cache lines by non-temporal stores, both ends by ordinary ones.
 template <typename T>
 BWLM_INLINE void stream_copy(const T* from, T* to, int64_t n) {
     constexpr int64_t line = kLineBytes / static_cast<int64_t>(sizeof(T));
     int64_t k = 0;
-    while (k < n && !aligned(to + k)) {
+    while (k < n && !is_aligned(to + k)) {
         to[k] = from[k];
         ++k;
     }

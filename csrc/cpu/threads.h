@@ -2,6 +2,7 @@
 // depend on it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #if defined(__SANITIZE_THREAD__)
@@ -34,6 +35,13 @@ void for_each_piece(int64_t n_pieces, const Launch& launch, Piece&& piece) {
 #endif
     for (int64_t k = 0; k < n_pieces; ++k) piece(k);
     (void)launch;
+}
+
+// Columns [column, column + width) of a matrix, a piece of work: body(column, width).
+template <typename Body>
+void for_each_column_block(int64_t n_columns, int64_t block, const Launch& launch, Body&& body) {
+    for_each_piece((n_columns + block - 1) / block, launch,
+                   [&](int64_t k) { body(k * block, std::min(block, n_columns - k * block)); });
 }
 
 }  // namespace bwlm::cpu

@@ -1,11 +1,11 @@
-// 64 bytes of T as one value: one register at AVX-512, two or four below; and one T with the same face, for
-// what is left over.
+// 64 bytes of T as one value, one register at AVX-512, two or four below; and one T with the same interface,
+// for the columns left over.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
-#include "cpu/simd.h"
+#include "core.h"
 
 namespace bwlm::cpu {
 
@@ -40,7 +40,7 @@ struct Vec {
 };
 
 template <typename T>
-struct One {
+struct Scalar {
     using type = T;
     static constexpr int64_t width = 1;
     BWLM_INLINE static T load(const T* from) { return *from; }
@@ -48,34 +48,34 @@ struct One {
     BWLM_INLINE static void add(const T& v, double* sums) { *sums += static_cast<double>(v); }
 };
 
-constexpr int64_t kFew = 8;  // rows summed in registers, in their own type, before they are added in double
+constexpr int64_t kRowsPerFlush = 8;  // rows summed in registers, in T, before they are added in double
 
 // Columns [0, width), a vector at a time: body(V, column) is called with the vector type.
 template <typename T, typename Body>
-BWLM_INLINE void along(int64_t width, Body&& body) {
-    const int64_t whole = width / Vec<T>::width * Vec<T>::width;
-    for (int64_t c = 0; c < whole; c += Vec<T>::width) body(Vec<T>{}, c);
-    for (int64_t c = whole; c < width; ++c) body(One<T>{}, c);
+BWLM_INLINE void for_each_vector(int64_t width, Body&& body) {
+    const int64_t vectors_end = width / Vec<T>::width * Vec<T>::width;
+    for (int64_t c = 0; c < vectors_end; c += Vec<T>::width) body(Vec<T>{}, c);
+    for (int64_t c = vectors_end; c < width; ++c) body(Scalar<T>{}, c);
 }
 
-// A block of columns, walked as memory lies: kFew rows at a time, and along them a vector of columns at a
-// time. body(V, first row, rows, column) is called with the vector type; what it will read next is fetched
-// ahead by fetch_ahead(). Sums over rows that are held for each column stay in the nearest caches.
+// A block of columns, traversed in memory order, in tiles of kRowsPerFlush rows and one vector of columns:
+// body(V, first row, rows, column) is called with the vector type and fetches ahead what the next tile
+// reads. Sums over rows that are held for each column stay in the nearest caches.
 template <typename T, typename Body>
-BWLM_INLINE void walk(int64_t n, int64_t width, Body&& body) {
-    for (int64_t t = 0; t < n; t += kFew) {
-        const auto step = [&](int64_t rows) __attribute__((always_inline)) {
-            along<T>(width,
-                     [&](auto lanes, int64_t c) __attribute__((always_inline)) { body(lanes, t, rows, c); });
+BWLM_INLINE void for_each_tile(int64_t n, int64_t width, Body&& body) {
+    for (int64_t t = 0; t < n; t += kRowsPerFlush) {
+        const auto tiles_of = [&](int64_t rows) __attribute__((always_inline)) {
+            for_each_vector<T>(width, [&](auto lanes, int64_t c)
+                                          __attribute__((always_inline)) { body(lanes, t, rows, c); });
         };
-        if (n - t >= kFew)
-            step(kFew);
+        if (n - t >= kRowsPerFlush)
+            tiles_of(kRowsPerFlush);
         else
-            step(n - t);
+            tiles_of(n - t);
     }
 }
 
-// The line that will be read a step further on, into the second-level cache: rows lie pages apart, where the
+// The line that the next tile will read, into the second-level cache: rows lie pages apart, where the
 // machine's own prefetch does not reach.
 BWLM_INLINE void fetch_ahead(const void* line) { __builtin_prefetch(line, 0, 2); }
 

@@ -12,17 +12,9 @@ namespace {
 
 bool built() { return false; }
 int device_count() { return 0; }
-void correlation(const View&, const View&, int, const void*, void*, const void*, double, const View&,
-                 const Launch&) {
-    absent();
-}
-void delay_stack(const View&, const Delays&, const View&, const View&, double, const Launch&) { absent(); }
-void delay_stack_backward(const View&, const Delays&, const View&, const View&, const View&, const Launch&) {
-    absent();
-}
-void ridge_moments(const View&, const View&, const View&, const View&, const RidgeBasis&, const View&,
-                   const View&, const View&, const Launch&) {
-    absent();
-}
+void correlation(const CorrelationArgs&, const Launch&) { absent(); }
+void delay_stack(const DelayStackArgs&, const Launch&) { absent(); }
+void delay_stack_backward(const DelayStackBackwardArgs&, const Launch&) { absent(); }
+void ridge_moments(const RidgeMomentsArgs&, const Launch&) { absent(); }
 
 }  // namespace bwlm::cuda

@@ -1,23 +1,29 @@
-// Shared by the CUDA sources: error checks and block reductions.
+// Shared by the CUDA sources: launches and block reductions.
 #pragma once
 
 #include <cuda_runtime.h>
 
 #include <string>
 
-#include "ops.h"
+#include "ops.h"  // declares what each source defines
 
 namespace bwlm::cuda {
 
 inline cudaStream_t stream_of(const Launch& launch) { return reinterpret_cast<cudaStream_t>(launch.stream); }
 
-// After a launch: configuration errors only, nothing synchronises.
+// After a launch: configuration errors only, nothing synchronizes.
 inline void check_launch(const char* name) {
     const cudaError_t status = cudaGetLastError();
     if (status != cudaSuccess)
         throw std::runtime_error(std::string(name) + ": CUDA launch failed: " + cudaGetErrorString(status));
 }
 
+// Blocks of `threads` with one thread per element.
+inline unsigned blocks_for(int64_t n, int64_t threads) {
+    return static_cast<unsigned>((n + threads - 1) / threads);
+}
+
+// The sum over a block of threads, in a fixed order, for every thread.
 template <int kThreads>
 __device__ double block_sum(double value) {
     __shared__ double shared[kThreads / 32];

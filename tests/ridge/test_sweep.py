@@ -167,7 +167,7 @@ def test_threads_change_no_bit():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"a": np.zeros((5, 4))}, "b: expected the shape of a"),
+        ({"held_cross": np.zeros((5, 4))}, "train_cross: expected the shape of held_cross"),
         ({"shrink": np.zeros((2, 9))}, r"shrink: expected shape"),
         ({"shrink": np.zeros(4)}, "shrink: expected a matrix"),
         ({"shift": np.zeros(3)}, r"shift: expected shape"),
@@ -175,7 +175,7 @@ def test_threads_change_no_bit():
     ],
 )
 def test_bad_input_is_named(change, message):
-    arguments = {name: np.zeros((5, 3)) for name in ("a", "b", "e", "mb")}
+    arguments = {name: np.zeros((5, 3)) for name in ("held_cross", "train_cross", "divided_cross", "close_cross")}
     arguments |= {"shrink": np.zeros((2, 5)), "shift": np.zeros(2), "diagonal": np.zeros(5)}
     with pytest.raises(ValueError, match=message):
         kernels.ridge_moments(**(arguments | change))
