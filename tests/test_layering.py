@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = "brainwavlm_fast"
 BASE = {"errors", "files", "cached_files", "progress", "memory", "config"}
-NATIVE = {"kernels", "reference"}
+NATIVE = {"arguments", "kernels", "reference"}
 ROOMS = {
     "errors": set(),
     "progress": set(),
@@ -19,8 +19,10 @@ ROOMS = {
     "cached_files": {"files"},
     "config": {"errors", "files"},
     "reference": set(),
-    "kernels": {"_C"},
-    "ops": {"kernels"},
+    "arguments": set(),
+    "kernels": {"_C", "arguments"},
+    "custom_ops": {"kernels"},
+    "ops": {"arguments", "custom_ops"},
     "distributed": {"errors"},
     "ridge": NATIVE | {"ridge.backend_torch"},
     "ridge.backend_torch": {"ops"},
@@ -38,9 +40,10 @@ ROOMS = {
     "figures": BASE | {"stats", "data", "anatomy", "results"},
     "report": BASE | {"data", "anatomy", "results", "figures"},
 }
-ROOMS["cli"] = {"__version__", *ROOMS} - {"ops", "ridge.backend_torch"}
+ROOMS["cli"] = {"__version__", *ROOMS} - {"custom_ops", "ops", "ridge.backend_torch"}
 TORCH = {
-    "ops", "ridge.backend_torch", "distributed", "model", "training", "features", "probes", "evaluation", "simulation",
+    "custom_ops", "ops", "ridge.backend_torch", "distributed", "model", "training", "features", "probes", "evaluation",
+    "simulation",
     "cli",
 }  # fmt: skip
 NO_TORCH = ROOMS.keys() - TORCH

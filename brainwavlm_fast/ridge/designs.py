@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import check_delays, delay_stack
+from ..arguments import check_delays
+from ..kernels import delay_stack
 from .backend import Backend
 
 Rows = NDArray[np.intp]
