@@ -1,19 +1,17 @@
-"""The frozen front end's output, computed once for every window of a story: in memory, or mapped from a file.
+"""The frozen feature encoder's output for all windows of a story, computed once: in memory, or mapped from a file.
 
-What is kept comes before dropout and SpecAugment, so that it is valid whatever training does to it. A file is named by,
-and says in its attributes, everything that its numbers depend on: the front end's weights, the audio, the windows, the
-type. One that does not say the same is made again; each appears whole or not at all, so that a build that was stopped
-goes on where it was.
+It is taken before dropout and SpecAugment, so that it is valid whatever training does to it. A file is named by, and
+says in its attributes, everything that its numbers depend on: the feature encoder's weights, the audio, the windows,
+the type. One that does not say the same is computed again; each appears complete or not at all, so that a build that
+was stopped continues where it was.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
@@ -24,187 +22,105 @@ from torch import Tensor
 from ..config import CacheType
 from ..errors import ConfigError
 from ..files import atomic_path
-from ..memory import GIB
-from ..progress import Progress
-from .encoder import Encoder
-
-if TYPE_CHECKING:
-    from .story import Story
 
 _FRAMES = "frames"
 _FORMAT = "1"
+Batches = Iterator[tuple[NDArray[np.int64], Tensor]]
+"""Windows of one length, and their frames (n_windows, n_frames, width)."""
 
 
 class FrontCache:
-    """Frames of all windows of a story, one window after the other: (n_frames_in_all, front_width)."""
+    """Frames of all windows of a story, one window after the other: (n_frames of all windows, width)."""
 
     def __init__(self, frames: Tensor, n_frames: NDArray[np.int64]) -> None:
         """Take the frames and how many each window has."""
-        self._frames = frames
+        self.frames = frames
         self._stops = np.cumsum(n_frames)
         self._starts = self._stops - n_frames
 
-    @property
-    def n_bytes(self) -> int:
-        """Bytes kept, in memory or in the file."""
-        return self._frames.nbytes
-
     def take(self, windows: NDArray[np.int64], like: Tensor) -> Tensor:
-        """Windows of one length, on ``like``'s device and in its type: (len(windows), n_frames, front_width)."""
-        gathered = torch.stack([self._frames[self._starts[w] : self._stops[w]] for w in windows])
+        """Windows of one length, on ``like``'s device and in its type: (len(windows), n_frames, width)."""
+        gathered = torch.stack([self.frames[self._starts[w] : self._stops[w]] for w in windows])
         if like.device.type == "cuda":  # the host goes on while it is copied
             gathered = gathered.pin_memory()
         return gathered.to(like.device, non_blocking=True).to(like.dtype)
 
 
-@dataclass(frozen=True)
-class CacheStatus:
-    """What :func:`keep_front_ends` did: GiB kept, and where (``memory``, ``disk``, ``no``: computed in every step)."""
+def cache_in_memory(
+    batches: Batches, n_frames: NDArray[np.int64], width: int, dtype: torch.dtype, advance: Callable[[int], None]
+) -> FrontCache:
+    """A cache in memory of the frames that ``batches`` yields; ``advance`` is told of windows as they are done."""
+    frames = torch.empty(int(n_frames.sum()), width, dtype=dtype)
+    for span, values in _windows(batches, n_frames, advance):
+        frames[span] = values
+    return FrontCache(frames, n_frames)
 
-    gib: float
-    where: str
 
-
-def keep_front_ends(
-    stories: Mapping[str, Story],
-    encoder: Encoder,
-    *,
-    limit_gb: float,
-    folder: Path | None,
-    dtype: CacheType,
-    progress: Progress,
-) -> CacheStatus:
-    """Keep the front end's output of every story: in files in ``folder``, else in memory if all fits ``limit_gb`` GiB.
-
-    Says the size before anything is built. Nothing is kept if every weight is trained, since it would change.
+def cache_on_disk(
+    path: Path,
+    key: Mapping[str, str],
+    batches: Callable[[], Batches],
+    n_frames: NDArray[np.int64],
+    width: int,
+    dtype: torch.dtype,
+    advance: Callable[[int], None],
+) -> FrontCache:
+    """A cache mapped from its file; ``batches`` is called only if the file is missing, damaged or of another key.
 
     Raises
     ------
-    ConfigError : the folder's disk has no room for what is still to be built.
+    ConfigError : the file does not read back.
     """
-    if encoder.finetune == "full":
-        return CacheStatus(0.0, "no")
-    needed = sum(front_bytes(story, encoder, dtype) for story in stories.values()) / GIB
-    if folder is None:
-        if needed > limit_gb:
-            progress.say(
-                f"front end: {needed:.1f} GiB ({dtype}) would be needed to keep it (--cache-gb {limit_gb:g}); it is "
-                "computed again in every step. --cache-dir keeps it on disk."
-            )
-            return CacheStatus(0.0, "no")
-        todo = dict(stories)
-    else:
-        paths = {name: _file(folder, story.front_key(encoder, dtype)) for name, story in stories.items()}
-        todo = {name: story for name, story in stories.items() if not paths[name].is_file()}
-        _check_room(folder, sum(front_bytes(story, encoder, dtype) for story in todo.values()), needed, progress)
-    ranks = encoder.ranks
-    own = {name for k, name in enumerate(stories) if folder is None or k % ranks.size == ranks.rank}
-    n_windows = sum(story.plan.n_windows for name, story in todo.items() if name in own)
-    with progress.task(f"front end, kept once ({needed:.2f} GiB, {dtype})", n_windows) as advance:
-        for name, story in stories.items():
-
-            def step(n: int, name: str = name, counts: bool = name in todo) -> None:
-                advance(n if counts else 0, note=name)
-
-            if name in own:
-                story.keep_front_end(encoder, dtype=dtype, folder=folder, advance=step)
-        if len(own) < len(stories):  # each rank has built its share; now the others' are there
-            ranks.barrier()
-            for name in stories.keys() - own:
-                stories[name].keep_front_end(encoder, dtype=dtype, folder=folder)
-    return CacheStatus(needed, "memory" if folder is None else "disk")
-
-
-def front_bytes(story: Story, encoder: Encoder, dtype: CacheType) -> int:
-    """Bytes that keeping a story's front end takes."""
-    return int(story.n_frames(encoder).sum()) * encoder.front_width * _type(encoder, dtype).itemsize
-
-
-def keep_in_memory(
-    batches: Iterator[tuple[NDArray[np.int64], Tensor]],
-    n_frames: NDArray[np.int64],
-    encoder: Encoder,
-    dtype: CacheType,
-    advance: Callable[[int], None],
-) -> FrontCache:
-    """A cache in memory from batches of (windows, front end's output)."""
-    frames = torch.empty(int(n_frames.sum()), encoder.front_width, dtype=_type(encoder, dtype))
-    cache = FrontCache(frames, n_frames)
-    for windows, front in batches:
-        for window, values in zip(windows, front, strict=True):
-            frames[cache._starts[window] : cache._stops[window]] = values
-        advance(len(windows))
-    return cache
-
-
-def keep_on_disk(
-    batches: Callable[[], Iterator[tuple[NDArray[np.int64], Tensor]]],
-    n_frames: NDArray[np.int64],
-    encoder: Encoder,
-    dtype: CacheType,
-    key: Mapping[str, str],
-    folder: Path,
-    advance: Callable[[int], None],
-) -> FrontCache:
-    """A cache mapped from its file in ``folder``; ``batches`` is asked only if the file is not there or not right."""
-    path, shape = _file(folder, key), (int(n_frames.sum()), encoder.front_width)
-    kept_as = torch.empty(0, dtype=_type(encoder, dtype)).numpy().dtype
-    mapped = _open(path, key, shape, kept_as)
+    shape, file_dtype = (int(n_frames.sum()), width), torch.empty(0, dtype=dtype).numpy().dtype
+    mapped = _open(path, key, shape, file_dtype)
     if mapped is None:
-        stops = np.cumsum(n_frames)
         with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-            frames = file.create_dataset(_FRAMES, shape=shape, dtype=kept_as)
-            for windows, front in batches():
-                for window, values in zip(windows, front, strict=True):
-                    frames[stops[window] - n_frames[window] : stops[window]] = values.cpu().numpy()
-                advance(len(windows))
+            frames = file.create_dataset(_FRAMES, shape=shape, dtype=file_dtype)
+            for span, values in _windows(batches(), n_frames, advance):
+                frames[span] = values.cpu().numpy()
             file.attrs.update(key)
-        mapped = _open(path, key, shape, kept_as)
-        if mapped is None:
-            raise ConfigError(f"{path} was written and does not read back; is {folder} a disk that can be relied on?")
+        mapped = _open(path, key, shape, file_dtype)
+    if mapped is None:
+        raise ConfigError(f"{path} was written and does not read back; is {path.parent} a disk that can be relied on?")
     return FrontCache(torch.from_numpy(mapped), n_frames)
 
 
-def describe(
-    front_end: str, audio: Tensor, starts: NDArray[np.int64], ends: NDArray[np.int64], dtype: CacheType
+def cache_key(
+    front_digest: str, audio: Tensor, starts: NDArray[np.int64], ends: NDArray[np.int64], dtype: CacheType
 ) -> dict[str, str]:
-    """Everything that a story's kept front end depends on."""
+    """Everything that a story's cached frames depend on."""
     windows = hashlib.sha256(starts.astype("<i8").tobytes() + ends.astype("<i8").tobytes()).hexdigest()
     sound = hashlib.sha256(audio.numpy().tobytes()).hexdigest()
-    return {"format": _FORMAT, "front_end": front_end, "audio": sound, "windows": windows, "type": dtype}
+    return {"format": _FORMAT, "front_end": front_digest, "audio": sound, "windows": windows, "type": dtype}
+
+
+def cache_path(folder: Path, key: Mapping[str, str]) -> Path:
+    """The file of a key."""
+    name = hashlib.sha256("\n".join(f"{k}={v}" for k, v in sorted(key.items())).encode()).hexdigest()
+    return folder / f"{name[:24]}.hf5"
+
+
+def _windows(
+    batches: Batches, n_frames: NDArray[np.int64], advance: Callable[[int], None]
+) -> Iterator[tuple[slice, Tensor]]:
+    """Where each window's frames lie among all, and the frames."""
+    stops = np.cumsum(n_frames)
+    for windows, front in batches:
+        for window, values in zip(windows, front, strict=True):
+            yield slice(stops[window] - n_frames[window], stops[window]), values
+        advance(len(windows))
 
 
 def _open(path: Path, key: Mapping[str, str], shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """The file's frames, mapped; None if it is absent, damaged, or of something else."""
+    """The file's frames, mapped; None if it is absent, damaged, or of another key."""
     try:
         with h5py.File(path, "r") as file:
             frames = file[_FRAMES]
-            right = dict(file.attrs) == dict(key) and frames.shape == shape and frames.dtype == dtype
+            valid = dict(file.attrs) == dict(key) and frames.shape == shape and frames.dtype == dtype
             offset = frames.id.get_offset()
-        if not right or offset is None:
+        if not valid or offset is None:
             return None
         # Copy on write, of which nothing is written: torch warns of arrays that are read-only.
         return np.memmap(path, dtype=dtype, mode="c", offset=offset, shape=shape)
     except (OSError, KeyError, ValueError):
         return None
-
-
-def _file(folder: Path, key: Mapping[str, str]) -> Path:
-    name = hashlib.sha256("\n".join(f"{k}={v}" for k, v in sorted(key.items())).encode()).hexdigest()
-    return folder / f"{name[:24]}.hf5"
-
-
-def _check_room(folder: Path, missing: int, needed: float, progress: Progress) -> None:
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    if missing > free:
-        raise ConfigError(
-            f"--cache-dir {folder}: {missing / GIB:.1f} GiB are still to be written and {free / GIB:.1f} GiB are free. "
-            "Choose another disk, or leave --cache-dir out: the front end is then computed again in every step."
-        )
-    progress.say(f"front end: {needed:.1f} GiB in {folder}, of which {missing / GIB:.1f} GiB are still to be computed.")
-
-
-def _type(encoder: Encoder, dtype: CacheType) -> torch.dtype:
-    """``fp16``, or the front end's own type."""
-    return torch.float16 if dtype == "fp16" else encoder.base.feature_projection.layer_norm.weight.dtype
