@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 def atomic_folder(path: Path | str) -> Iterator[Path]:
     """A temporary folder beside ``path`` that takes its name only when the block ends without an error.
 
-    A folder that already has the name is replaced whole.
+    A folder that already has the name is replaced.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write JSON for people (indented, NaN refused), atomically."""
+    """Write human-readable JSON (indented, NaN refused), atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -77,13 +78,16 @@ def read_json(path: Path | str) -> Any:
 
 def provenance() -> dict[str, Any]:
     """Versions of everything that a number depends on, for the head of each result file."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
+    versions = {name: _version(name) for name in _PACKAGES}
     return {"python": platform.python_version(), "platform": platform.platform(), "versions": versions}
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _beside(path: Path, suffix: str = "") -> Path:

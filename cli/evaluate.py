@@ -72,7 +72,7 @@ def evaluate(
     """
     from brainwavlm_fast.distributed import opened_ranks
     from brainwavlm_fast.evaluation.encoding import RidgeSettings
-    from brainwavlm_fast.evaluation.evaluate import evaluate_run, evaluation_name
+    from brainwavlm_fast.evaluation.evaluate import EvaluationOptions, evaluate_run, evaluation_name
     from brainwavlm_fast.figures.curves import draw_epoch_curves
     from brainwavlm_fast.memory import keep_freed_memory
 
@@ -83,6 +83,8 @@ def evaluate(
     ridge = RidgeSettings(chunk_length=chunk, n_splits=splits, gap=gap, seed=seed)
     if alphas is not None:
         ridge = replace(ridge, alphas=alpha_grid(alphas))
+    wanted = None if epochs is None else whole_numbers(epochs, "--epochs")
+    options = EvaluationOptions(wanted, ridge, n_permutations=permutations, memory_gb=memory_gb)
     keep_freed_memory()
     with opened_ranks() as ranks:
         summary = evaluate_run(
@@ -90,10 +92,7 @@ def evaluate(
             subject=subject,
             data=data,
             out=out,
-            epochs=None if epochs is None else whole_numbers(epochs, "--epochs"),
-            ridge=ridge,
-            n_permutations=permutations,
-            memory_gb=memory_gb,
+            options=options,
             progress=progress(),
             ranks=ranks,
         )
@@ -109,18 +108,19 @@ def evaluate(
 
 
 def _print(summary: dict[str, Any], folder: Path) -> None:
+    from brainwavlm_fast.results.folders import teacher_score
+
     rows, labels = [], dict((*_ROWS, *_MORE_ROWS))
     for name, label in (labels | {name: name for name in summary["encoding"] if name not in labels}).items():
         if name in summary["encoding"]:
             numbers = summary["encoding"][name]
             before, after = numbers["pretrained"], numbers["tuned"]
             gain = f"{100 * (after / before - 1):+.1f} %" if before and after is not None and before > 0 else "-"
-            rows.append(
-                [label, *map(_number, (before, after)), gain, _number(numbers["ceiling"]), f"{numbers['n_voxels']:,}"]
-            )
+            scores = [_number(before), _number(after), gain, _number(teacher_score(numbers))]
+            rows.append([label, *scores, f"{numbers['n_voxels']:,}"])
     stories = ", ".join(summary["settings"]["stories"]["test"])
     title = f"{summary['subject']}, tuned on {summary['trained_on']}: mean correlation on {stories}"
-    print_table(title, ["voxels", "pre-trained", "tuned", "gain", "ceiling", "n"], rows)
+    print_table(title, ["voxels", "pre-trained", "tuned", "gain", "teacher", "n"], rows)
     if summary["significance"] and "all" in summary["significance"]:
         found = summary["significance"]["all"]
         typer.echo(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import typer
 
 from .check import check
@@ -50,6 +52,7 @@ app.command()(transfer)
 
 def main() -> None:
     """The console script."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     app()
 
 

@@ -67,24 +67,21 @@ def probe(
     from brainwavlm_fast.figures.probes import draw_layers
     from brainwavlm_fast.memory import keep_freed_memory
     from brainwavlm_fast.probes.fit import ProbeSettings
-    from brainwavlm_fast.probes.run import probe_runs
+    from brainwavlm_fast.probes.run import ProbeOptions, probe_runs
 
     require_least(("--chunk", chunk, 1), ("--seed", seed, 0), ("--stories", 1 if stories is None else stories, 1))
     settings = ProbeSettings(chunk_length=chunk, seed=seed)
     if alphas is not None:
         settings = replace(settings, alphas=alpha_grid(alphas))
+    wanted = None if layers == "all" else whole_numbers(layers, "--layers")
+    options = ProbeOptions(wanted, epoch, embeddings, target or (), stories, settings)
     keep_freed_memory()
     summary, folder = probe_runs(
         runs or [],
         model=model,
         data=data,
         out=out,
-        layers=None if layers == "all" else whole_numbers(layers, "--layers"),
-        epoch=epoch,
-        embeddings=embeddings,
-        files=target or [],
-        n_stories=stories,
-        settings=settings,
+        options=options,
         progress=progress(),
     )
     draw_layers(summary, folder / "layers.png")

@@ -9,13 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "brainwavlm_fast"
-BASE = {"errors", "files", "progress", "memory", "config"}
+BASE = {"errors", "files", "cached_files", "progress", "memory", "config"}
 NATIVE = {"kernels", "reference"}
 ROOMS = {
     "errors": set(),
     "progress": set(),
     "memory": set(),
     "files": {"errors"},
+    "cached_files": {"files"},
     "config": {"errors", "files"},
     "reference": set(),
     "kernels": {"_C"},

@@ -11,22 +11,18 @@ subject, whether or not an auditory localiser was run (UTS02 has none). A drawn 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..data.audio import default_cache
+from ..cached_files import cache_folder, cached, file_digest, key_digest
 from ..data.tree import Dataset
 from ..errors import DataError
-from ..files import atomic_path, provenance
 from .overlays import overlays_path, region_vertices
 from .surfaces import ATLASES, SIDES, annotation, annotation_path, mid_thickness, surface_paths
 from .volume import VoxelSpace, voxel_space
@@ -67,14 +63,13 @@ def read_atlas(dataset: Dataset, subject: str) -> Atlas:
     """
     subject = dataset.subject(subject)
     root = str(dataset.root.resolve())
-    name = f"{subject}-{hashlib.sha256(root.encode()).hexdigest()[:16]}.hf5"
-    path = default_cache().parent / "voxel_sets" / name
-    head = {"layout": _LAYOUT, "root": root, "subject": subject, "sources": dict(_sources(dataset, subject))}
-    kept = _load(path, head)
-    if kept is None:
-        kept = _make_atlas(dataset, subject)
-        _save(path, head, kept)
-    return kept
+    return cached(
+        cache_folder("voxel_sets") / f"{subject}-{key_digest(root)}.hf5",
+        {"layout": _LAYOUT, "root": root, "subject": subject, "sources": dict(_sources(dataset, subject))},
+        take=_take,
+        make=lambda: _make_atlas(dataset, subject),
+        put=_put,
+    )
 
 
 def _make_atlas(dataset: Dataset, subject: str) -> Atlas:
@@ -132,8 +127,8 @@ def _parcels(dataset: Dataset, subject: str, atlas: str, n_vertices: Mapping[str
     return {name: np.concatenate(halves) for name, halves in found.items()}
 
 
-def _sources(dataset: Dataset, subject: str) -> Iterator[tuple[str, list[int]]]:
-    """Every file that sets may come from, as it is now: size and time of change, empty if it is not here."""
+def _sources(dataset: Dataset, subject: str) -> Iterator[tuple[str, str]]:
+    """Every file that sets may come from, and a digest of its contents, empty if it is not here."""
     folder = dataset.mask_path(subject).parent
     paths = [folder / name for name in ("mask_thick.nii.gz", "reference.nii.gz", "matrices.xfm")]
     paths += [
@@ -141,27 +136,17 @@ def _sources(dataset: Dataset, subject: str) -> Iterator[tuple[str, list[int]]]:
     ]
     paths += [annotation_path(dataset, subject, side, atlas) for atlas in ATLASES for side in SIDES]
     for path in [*paths, overlays_path(dataset, subject)]:
-        here = path.is_file()
-        yield dataset.relative(path), [path.stat().st_size, path.stat().st_mtime_ns] if here else []
+        yield dataset.relative(path), file_digest(path) if path.is_file() else ""
 
 
-def _load(path: Path, head: dict[str, Any]) -> Atlas | None:
-    try:
-        with h5py.File(path, "r") as file:
-            if json.loads(file.attrs["head"]) != head:
-                return None
-            names, members = file["names"].asstr()[:], file["members"][:]
-            counts, missing = json.loads(file.attrs["counts"]), json.loads(file.attrs["missing"])
-    except (OSError, KeyError, ValueError):
-        return None
+def _take(file: h5py.File) -> Atlas:
+    names, members = file["names"].asstr()[:], file["members"][:]
+    counts, missing = json.loads(file.attrs["counts"]), json.loads(file.attrs["missing"])
     return Atlas(members.shape[1], dict(zip(names, members, strict=True)), counts, missing)
 
 
-def _save(path: Path, head: dict[str, Any], atlas: Atlas) -> None:
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file["names"] = list(atlas.sets)
-        members = np.stack(list(atlas.sets.values()))
-        file.create_dataset("members", data=members, chunks=(1, members.shape[1]), compression="gzip")
-        for name, value in {"head": head, "counts": atlas.counts, "missing": atlas.missing}.items():
-            file.attrs[name] = json.dumps(value)
-        file.attrs["provenance"] = json.dumps(provenance())
+def _put(file: h5py.File, atlas: Atlas) -> None:
+    file["names"] = list(atlas.sets)
+    members = np.stack(list(atlas.sets.values()))
+    file.create_dataset("members", data=members, chunks=(1, members.shape[1]), compression="gzip")
+    file.attrs.update(counts=json.dumps(atlas.counts), missing=json.dumps(atlas.missing))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .audio import SAMPLE_RATE, default_cache, load_audio
+from .audio import SAMPLE_RATE, audio_identity, load_audio
 from .responses import n_voxels, open_hdf5, read_repeats, read_responses, unusable_voxels
 from .story_split import PAPER_TEST, PAPER_VALIDATION, StorySplit, make_split
 from .targets import read_target, usable_dimensions
@@ -20,7 +20,7 @@ __all__ = [
     "StorySplit",
     "TextGrid",
     "annex_size",
-    "default_cache",
+    "audio_identity",
     "find_dataset",
     "load_audio",
     "make_split",

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cached_files import cache_folder, cached, file_digest, key_digest
 from ..errors import DataError
-from ..files import atomic_path
 
 SAMPLE_RATE = 16_000
-_CACHE_VERSION = "soxr-vhq-mean-1"
+_METHOD = "soxr-vhq-mean-1"  # of resampling; named anew whenever the same file would give other samples
 
 
-def default_cache() -> Path:
-    """Where resampled audio is kept: ``$XDG_CACHE_HOME/brainwavlm_fast/audio``, else under ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "brainwavlm_fast" / "audio"
+def audio_identity(path: Path) -> dict[str, str]:
+    """What the samples that :func:`load_audio` gives depend on: the file's contents, and how they are resampled."""
+    return {"sound": file_digest(path), "resampling": _METHOD}
 
 
 def load_audio(path: Path | str, *, cache: Path | None = None) -> NDArray[np.float32]:
@@ -26,7 +24,7 @@ def load_audio(path: Path | str, *, cache: Path | None = None) -> NDArray[np.flo
 
     Parameters
     ----------
-    cache : folder for the result, :func:`default_cache` by default; keyed by path, size and time of change.
+    cache : folder for the result, by default ``audio`` in the user's cache; keyed by the file's contents.
 
     Returns
     -------
@@ -39,20 +37,14 @@ def load_audio(path: Path | str, *, cache: Path | None = None) -> NDArray[np.flo
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such audio file.")
-    stat = path.stat()
-    key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{_CACHE_VERSION}"
-    kept = (cache or default_cache()) / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
-    try:
-        return np.load(kept, allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # absent, or cut off by a kill: made again
-        pass
-    audio = _read(path)
-    try:
-        with atomic_path(kept) as temporary:
-            np.save(temporary, audio)
-    except OSError:
-        pass  # a cache that cannot be written costs time, nothing else
-    return audio
+    key = audio_identity(path)
+    return cached(
+        (cache or cache_folder("audio")) / f"{path.stem}-{key_digest(key)}.hf5",
+        key,
+        take=lambda file: file["samples"][:],
+        make=lambda: _read(path),
+        put=lambda file, samples: file.create_dataset("samples", data=samples),
+    )
 
 
 def _read(path: Path) -> NDArray[np.float32]:

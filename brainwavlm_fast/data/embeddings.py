@@ -1,18 +1,17 @@
-"""Word embeddings from a text file in GloVe's format: a word and its numbers a line, read for the words needed only."""
+"""Word embeddings from a text file in GloVe's format: one word and its numbers per line, read for given words only."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cached_files import cache_folder, cached, file_digest, key_digest
 from ..errors import DataError
-from ..files import atomic_path
-from .audio import default_cache
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,12 @@ class Embeddings:
 def read_embeddings(path: Path | str, words: Iterable[str], *, cache: Path | None = None) -> Embeddings:
     """Read the vectors of some words.
 
-    The file is read once from front to back (GloVe's 840B has 5.6 GB) and only lines of wanted words are parsed; what
-    was found is kept in a cache. A word2vec header (two whole numbers) is skipped. The first of repeated words counts.
+    The file is read once from front to back (GloVe's 840B has 5.6 GB) and only lines of wanted words are parsed; the
+    vectors are kept in a cache. A word2vec header (two whole numbers) is skipped. The first of repeated words counts.
 
     Parameters
     ----------
-    path : a text file: a word, then its numbers, separated by single spaces. Words may hold spaces themselves.
+    path : a text file: one word per line, then its numbers, separated by single spaces. Words may hold spaces.
     words : the words wanted, as the file spells them.
     cache : folder of the cache, by default beside that of resampled sound.
 
@@ -48,23 +47,24 @@ def read_embeddings(path: Path | str, words: Iterable[str], *, cache: Path | Non
     path, wanted = Path(path), sorted(set(words))
     if not path.is_file():
         raise DataError(f"{path}: no such embeddings file; give one in GloVe's text format (glove.6B.300d.txt).")
-    stat = path.stat()
-    key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{' '.join(wanted)}"
-    kept = (cache or default_cache().parent / "embeddings") / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
-    try:
-        with np.load(kept, allow_pickle=False) as file:
-            return Embeddings(dict(zip(file["words"].tolist(), file["vectors"], strict=True)), file["vectors"].shape[1])
-    except (OSError, ValueError, EOFError, KeyError):  # absent, or damaged: made again
-        pass
-    found = _read(path, set(wanted))
-    try:
-        with atomic_path(kept) as temporary:
-            vectors = np.array(list(found.vectors.values()), np.float32).reshape(-1, found.n_dimensions)
-            with temporary.open("wb") as file:
-                np.savez(file, words=np.array(list(found.vectors), dtype=str), vectors=vectors)
-    except OSError:
-        pass  # a cache that cannot be written costs time, nothing else
-    return found
+    key = {"file": file_digest(path), "words": key_digest(wanted)}
+    return cached(
+        (cache or cache_folder("embeddings")) / f"{key_digest(key)}.hf5",
+        key,
+        take=_take,
+        make=lambda: _read(path, set(wanted)),
+        put=_put,
+    )
+
+
+def _take(file: h5py.File) -> Embeddings:
+    words, vectors = file["words"].asstr()[:], file["vectors"][:]
+    return Embeddings(dict(zip(words.tolist(), vectors, strict=True)), vectors.shape[1])
+
+
+def _put(file: h5py.File, table: Embeddings) -> None:
+    file.create_dataset("words", data=list(table.vectors), dtype=h5py.string_dtype())
+    file["vectors"] = np.array(list(table.vectors.values()), np.float32).reshape(-1, table.n_dimensions)
 
 
 def _read(path: Path, wanted: set[str]) -> Embeddings:
@@ -97,5 +97,5 @@ def _read(path: Path, wanted: set[str]) -> Embeddings:
                 )
             vectors[word] = values
     if not n_dimensions:
-        raise DataError(f"{path} is empty; expected a word and its numbers a line.")
+        raise DataError(f"{path} is empty; expected one word and its numbers per line.")
     return Embeddings(vectors, n_dimensions)

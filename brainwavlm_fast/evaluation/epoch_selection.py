@@ -1,8 +1,8 @@
-"""The epochs of a run: an encoding model each, the one that stands for the tuned model, and their means."""
+"""One encoding model per epoch of a run, the epoch that stands for the tuned model, and their means."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..data import StorySplit
 from ..distributed import SINGLE_PROCESS, Ranks
-from ..features.store import EpochFeatures
+from ..features.store import FeatureStore
 from ..progress import Progress
 from .encoding import Encoding, Responses, RidgeSettings, all_stories, encode
 
@@ -27,7 +27,7 @@ class EpochSelection:
     ----------
     epochs : epoch -> encoding with the alphas of epoch 0.
     best, by : the chosen epoch, and the rule in words.
-    tuned : its encoding, with alphas of its own.
+    tuned : its encoding, with alphas chosen for it.
     """
 
     epochs: dict[int, Encoding]
@@ -37,11 +37,10 @@ class EpochSelection:
 
 
 def choose_epoch(
-    store: EpochFeatures,
+    store: FeatureStore,
     responses: Responses,
     *,
     split: StorySplit,
-    delays: Sequence[int],
     ridge: RidgeSettings,
     chosen_on: NDArray[np.bool_],
     memory_gb: float,
@@ -56,12 +55,12 @@ def choose_epoch(
     stories = all_stories(split)
 
     def encoded(epoch: int, alphas: NDArray[np.float64] | None, label: str) -> Encoding:
-        # the pre-trained and the chosen model choose alphas of their own, and their predictions are tested later
+        # alphas are chosen for the pre-trained and the best model alone, whose predictions are tested later
         return encode(
-            store.load(epoch, stories),
+            {story: store.load(story, epoch) for story in stories},
             responses,
             split=split,
-            delays=delays,
+            delays=store.source.config.delays,
             ridge=ridge,
             alphas=alphas,
             keep_predictions=alphas is None,
@@ -73,8 +72,8 @@ def choose_epoch(
 
     first = encoded(0, None, "encoding, pre-trained")
     encodings = {0: first}
-    for epoch in store.checkpoints:
-        if epoch != 0:
+    for epoch in store.sources:
+        if epoch:
             encodings[epoch] = encoded(epoch, first.alphas, f"encoding, epoch {epoch}")
     if split.validation:
         scores = {e: _mean(encoding.mean_validation, chosen_on) for e, encoding in encodings.items()}
@@ -86,17 +85,17 @@ def choose_epoch(
     return EpochSelection(encodings, best, by, tuned)
 
 
-def summarise(choice: EpochSelection, sets: Sets, ceiling: NDArray[np.float64] | None) -> dict[str, Any]:
-    """Means per voxel set: pre-trained, tuned, ceiling, and the curve over epochs.
+def summarise(selection: EpochSelection, sets: Sets, teacher: NDArray[np.float64] | None) -> dict[str, Any]:
+    """Means per voxel set: pre-trained, tuned, ridge on a simulated brain's teacher, and the curve over epochs.
 
     ``n_voxels`` counts the voxels that are averaged, ``n_excluded`` those of the set that are not.
     """
-    first = choice.epochs[0]
+    first = selection.epochs[0]
     encoding = {
         name: {
             "pretrained": _mean(first.mean_test, mask),
-            "tuned": _mean(choice.tuned.mean_test, mask),
-            "ceiling": None if ceiling is None else _mean(ceiling, mask & ~first.excluded),
+            "tuned": _mean(selection.tuned.mean_test, mask),
+            "teacher": None if teacher is None else _mean(teacher, mask & ~first.excluded),
             "n_voxels": int((mask & ~first.excluded).sum()),
             "n_excluded": int((mask & first.excluded).sum()),
         }
@@ -108,28 +107,28 @@ def summarise(choice: EpochSelection, sets: Sets, ceiling: NDArray[np.float64] |
             "validation": {name: _mean(result.mean_validation, mask) for name, mask in sets.items()},
             "test": {name: _mean(result.mean_test, mask) for name, mask in sets.items()},
         }
-        for epoch, result in choice.epochs.items()
+        for epoch, result in selection.epochs.items()
     ]
-    return {"encoding": encoding, "best_epoch": choice.best, "best_epoch_by": choice.by, "curve": curve}
+    return {"encoding": encoding, "best_epoch": selection.best, "best_epoch_by": selection.by, "curve": curve}
 
 
-def voxel_arrays(choice: EpochSelection, sets: Sets, ceiling: NDArray[np.float64] | None) -> Arrays:
+def voxel_arrays(selection: EpochSelection, sets: Sets, teacher: NDArray[np.float64] | None) -> Arrays:
     """Everything known of each voxel, by its name in ``voxels.hf5``."""
-    first, tuned = choice.epochs[0], choice.tuned
+    first, tuned = selection.epochs[0], selection.tuned
     arrays: Arrays = {
         "encoding/pretrained": first.mean_test,
         "encoding/tuned": tuned.mean_test,
         "excluded": first.excluded,
         "alphas/pretrained": first.alphas,
         "alphas/tuned": tuned.alphas,
-        "curve/epochs": np.array(list(choice.epochs)),
-        "curve/test": np.stack([e.mean_test for e in choice.epochs.values()]).astype(np.float32),
+        "curve/epochs": np.array(list(selection.epochs)),
+        "curve/test": np.stack([e.mean_test for e in selection.epochs.values()]).astype(np.float32),
     }
-    validation = [e.mean_validation for e in choice.epochs.values() if e.mean_validation is not None]
+    validation = [e.mean_validation for e in selection.epochs.values() if e.mean_validation is not None]
     if validation:
         arrays["curve/validation"] = np.stack(validation).astype(np.float32)
-    if ceiling is not None:
-        arrays["encoding/ceiling"] = ceiling
+    if teacher is not None:
+        arrays["encoding/teacher"] = teacher
     return arrays | {f"voxel_sets/{name}": mask for name, mask in sets.items()}
 
 

@@ -1,4 +1,4 @@
-"""What is known about a planted brain: the correlation that ridge on the teacher's own features reaches."""
+"""What is known of a simulated brain: the correlation that ridge on the teacher's features reaches."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from ..data import Dataset, open_hdf5
 from ..errors import DataError
 
-_CEILING = "teacher_ridge"
+_TEACHER = "teacher_ridge"
 
 
-def planted_ceiling(dataset: Dataset, subject: str, *, n_voxels: int) -> NDArray[np.float64] | None:
+def teacher_correlations(dataset: Dataset, subject: str, *, n_voxels: int) -> NDArray[np.float64] | None:
     """Ridge on the teacher's features, test correlation of each voxel (n_voxels,); None for a real data set.
 
     Raises
@@ -22,9 +22,9 @@ def planted_ceiling(dataset: Dataset, subject: str, *, n_voxels: int) -> NDArray
     if not path.is_file():
         return None
     with open_hdf5(path) as file:
-        if _CEILING not in file:
-            raise DataError(f"{path} has no dataset '{_CEILING}'; make the planted brain again with `bwlm simulate`.")
-        ceiling = np.asarray(file[_CEILING], dtype=np.float64)
-    if ceiling.shape != (n_voxels,):
-        raise DataError(f"{path}: '{_CEILING}' has shape {ceiling.shape}; {subject} has {n_voxels} voxels.")
-    return ceiling
+        if _TEACHER not in file:
+            raise DataError(f"{path} has no dataset '{_TEACHER}'; make the planted brain again with `bwlm simulate`.")
+        teacher = np.asarray(file[_TEACHER], dtype=np.float64)
+    if teacher.shape != (n_voxels,):
+        raise DataError(f"{path}: '{_TEACHER}' has shape {teacher.shape}; {subject} has {n_voxels} voxels.")
+    return teacher

@@ -15,24 +15,24 @@ _GIB = 1 << 30
 
 
 class DatasetResponses:
-    """A subject's responses, read by stretches of voxels; stories that fit the limit are read from disk only once."""
+    """A subject's responses, read by ranges of voxels; stories that fit the limit are read from disk only once."""
 
     def __init__(self, dataset: Dataset, subject: str, *, keep_gb: float = 4.0) -> None:
         self._dataset, self._subject = dataset, subject
         self._free = int(keep_gb * _GIB)
-        self._kept: dict[str, NDArray[np.float32]] = {}
+        self._stories: dict[str, NDArray[np.float32]] = {}
         self.n_voxels = n_voxels(dataset, subject)
 
     def read(self, story: str, voxels: slice) -> NDArray[np.float32]:
-        """Responses of a story for a stretch of voxels: float32 (n_trs, n_voxels_wanted), NaN kept."""
-        if story not in self._kept:
+        """Responses of a story for a range of voxels: float32 (n_trs, n_voxels_wanted), NaN kept."""
+        if story not in self._stories:
             size = 4 * self.n_voxels * self._dataset.n_trs(story)
             if size > self._free:
                 wanted = np.arange(*voxels.indices(self.n_voxels))
                 return read_responses(self._dataset, self._subject, story, voxels=wanted)
-            self._kept[story] = read_responses(self._dataset, self._subject, story)
+            self._stories[story] = read_responses(self._dataset, self._subject, story)
             self._free -= size
-        return self._kept[story][:, voxels]
+        return self._stories[story][:, voxels]
 
 
 def voxel_sets(

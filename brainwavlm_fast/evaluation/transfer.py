@@ -1,22 +1,23 @@
 """Transfer: the encoder tuned on one subject, evaluated on every subject.
 
-For each run its best epoch (chosen when the run was evaluated) gives features of the stories of each subject; ridge
-with alphas of its own, and the same for the pre-trained encoder, give the percent change on the held-out story. The
+For each run its best epoch (chosen when the run was evaluated) gives features of the stories of each subject; ridge,
+with alphas chosen anew, on these and on the pre-trained encoder's gives the percent change on the held-out story. The
 paper's matrices: rows are who was tuned on, columns who was predicted.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig, as_dict
 from ..data import Dataset, StorySplit, find_dataset, make_split
 from ..errors import CheckpointError, ConfigError
-from ..features.store import EpochFeatures, run_checkpoints
+from ..features.sources import run_sources
+from ..features.store import FeatureStore
 from ..files import provenance, read_json, write_json
 from ..progress import Progress
 from ..results.folders import SUMMARY, finished, read_run_config, write_arrays
@@ -24,7 +25,11 @@ from .encoding import Encoding, RidgeSettings, all_stories, bootstrap_rows, enco
 from .epoch_selection import Arrays, Sets
 from .responses import DatasetResponses, voxel_sets
 
-_UNTRAINED = ("finetune", "lora_rank", "lora_alpha", "lora_dropout", "bottleneck", "regularisers", "negative_lobes")
+# may differ between runs that read the same features; base models are compared by their digests
+_MAY_DIFFER = (
+    *("model", "finetune", "lora_rank", "lora_alpha", "lora_dropout"),
+    *("bottleneck", "regularisers", "negative_lobes"),
+)
 _PRETRAINED = "pretrained"
 
 
@@ -35,7 +40,7 @@ class _Tuned:
     label: str
     config: RunConfig
     best: int
-    store: EpochFeatures
+    store: FeatureStore
 
 
 def transfer(
@@ -54,12 +59,10 @@ def transfer(
     Parameters
     ----------
     runs : run folders that ``bwlm evaluate`` has been through.
-    out : folder of the results: ``summary.json`` and ``voxels.hf5``. The same settings are read back, others never
-        overwritten.
-    subjects : who is predicted, as S02 or UTS02.
-    data : the data set, if it is no longer where the first run's configuration says.
-    evaluation : name of the evaluation inside each run that chose its best epoch.
-    ridge, memory_gb : as in :func:`evaluate_run`.
+    out : folder of the results, ``summary.json`` and ``voxels.hf5``: read back for the same settings, else refused.
+    subjects, data : who is predicted, as S02 or UTS02; the data set, by default the first run's.
+    evaluation : the evaluation in each run that chose its best epoch.
+    ridge, memory_gb : as in :class:`EvaluationOptions`.
 
     Returns
     -------
@@ -68,46 +71,24 @@ def transfer(
 
     Raises
     ------
-    BwlmError : a run will not do or was not evaluated, runs read different features, or ``out`` is another transfer's.
+    BwlmError : a run is invalid or was not evaluated, runs read different features, or ``out`` is another transfer's.
     """
     out, progress, ridge = Path(out), progress or Progress(), ridge or RidgeSettings()
-    if not runs:
-        raise ConfigError("transfer needs at least one run folder.")
     configs = [read_run_config(Path(run)) for run in runs]
+    if not configs:
+        raise ConfigError("transfer needs at least one run folder.")
     dataset = find_dataset(data if data is not None else configs[0].data)
-    names = [dataset.subject(name) for name in subjects]
     tuned = _open_runs([Path(run) for run in runs], configs, dataset, out, evaluation)
-    splits = {name: _shared_split(configs, dataset, name) for name in names}
-    settings = {
-        "runs": {run.label: {"epoch": run.best, "encoder": run.store.fingerprints[run.best]} for run in tuned},
-        "subjects": names,
-        "stories": {name: asdict(split) for name, split in splits.items()},
-        "ridge": {**asdict(ridge), "alphas": list(ridge.alphas)},
-    }
-    settings = _plain(settings)
-    there = finished(out, settings)
-    if there is not None:
+    splits = {name: _shared_split(configs, dataset, name) for name in map(dataset.subject, subjects)}
+    settings = _settings(tuned, splits, ridge)
+    saved = finished(out, settings)
+    if saved is not None:
         progress.say(f"{out / SUMMARY} holds this transfer already; nothing to do.")
-        return there
-
-    for split in splits.values():
+        return saved
+    for split in splits.values():  # before hours of features
         bootstrap_rows(ridge, [dataset.n_trs(story) for story in split.train])
-    heard = sorted({story for split in splits.values() for story in all_stories(split)})
-    tuned[0].store.compute(heard, [0], progress=progress)
-    for run in tuned:
-        if run.best != 0:  # epoch 0 is the same encoder in every run
-            run.store.compute(heard, [run.best], progress=progress)
-
-    cells: dict[str, dict[str, dict[str, float]]] = {}
-    arrays: Arrays = {}
-    for name, split in splits.items():
-        responses = DatasetResponses(dataset, name, keep_gb=memory_gb / 2)
-        sets = voxel_sets(dataset, name, progress=progress)
-        found = _encode_subject(tuned, responses, split, ridge, memory_gb / 2, name, progress)
-        cells[name] = {label: _means(result, sets) for label, result in found.items()}
-        arrays |= {f"{name}/{label}": result.mean_test for label, result in found.items()}
-        arrays |= {f"{name}/voxel_sets/{which}": mask for which, mask in sets.items()}
-    rows = [run.label for run in tuned]
+    cells, arrays = _encode_subjects(tuned, splits, ridge, memory_gb / 2, progress)
+    rows, names = [run.label for run in tuned], list(splits)
     summary = {
         "rows": rows,
         "columns": names,
@@ -118,9 +99,25 @@ def transfer(
         "provenance": provenance(),
     }
     write_arrays(out / "voxels.hf5", arrays)
-    write_json(out / SUMMARY, summary)
+    write_json(out / SUMMARY, summary)  # last: it says that the rest is complete
     shutil.rmtree(out / "features", ignore_errors=True)
     return summary
+
+
+def _heard(splits: Mapping[str, StorySplit]) -> list[str]:
+    return sorted({story for split in splits.values() for story in all_stories(split)})
+
+
+def _settings(tuned: list[_Tuned], splits: Mapping[str, StorySplit], ridge: RidgeSettings) -> dict[str, Any]:
+    """Everything that the results depend on."""
+    encoders = {run.label: run.store.results_identity(run.best, _heard(splits)) for run in tuned}
+    return {
+        "base": tuned[0].store.base,
+        "runs": {run.label: {"epoch": run.best, "encoder": encoders[run.label]} for run in tuned},
+        "subjects": list(splits),
+        "stories": {name: as_dict(split) for name, split in splits.items()},
+        "ridge": as_dict(ridge),
+    }
 
 
 def _open_runs(
@@ -132,19 +129,38 @@ def _open_runs(
         raise ConfigError(f"runs {', '.join(map(str, runs))} cannot be told apart; rename their folders.")
     tuned = []
     for run, label, config in zip(runs, labels, configs, strict=True):
+        differ = ConfigError(
+            f"{run} reads other features than {runs[0]} (pre-trained model, layer, token, windows or delays "
+            "differ); their changes cannot be compared. Transfer them separately."
+        )
         if _readout_point(config) != _readout_point(configs[0]):
-            raise ConfigError(
-                f"{run} reads other features than {runs[0]} (pre-trained model, layer, token, windows or delays "
-                "differ); their changes cannot be compared. Transfer them separately."
-            )
-        best = _best_epoch(run, evaluation)
-        saved = run_checkpoints(run)
+            raise differ
+        best, saved = _best_epoch(run, evaluation), run_sources(run)
         if best not in saved:
             raise CheckpointError(f"{run} has no checkpoint of its best epoch, {best}; evaluate it again.")
-        checkpoints = {epoch: saved[epoch] for epoch in sorted({0, best})}
-        store = EpochFeatures(out / "features" / label, config.model, checkpoints, dataset)
+        store = FeatureStore([saved[epoch] for epoch in sorted({0, best})], dataset, out / "features")
         tuned.append(_Tuned(label, config, best, store))
+        if store.base != tuned[0].store.base:
+            raise differ
     return tuned
+
+
+def _encode_subjects(
+    tuned: list[_Tuned], splits: Mapping[str, StorySplit], ridge: RidgeSettings, memory_gb: float, progress: Progress
+) -> tuple[dict[str, dict[str, dict[str, float]]], Arrays]:
+    """Subject -> encoder -> means by voxel set; and the voxel arrays by their names in ``voxels.hf5``."""
+    for k, run in enumerate(tuned):  # epoch 0 is the same encoder in every run
+        run.store.compute(_heard(splits), [epoch for epoch in run.store.sources if epoch or not k], progress=progress)
+    cells: dict[str, dict[str, dict[str, float]]] = {}
+    arrays: Arrays = {}
+    for name, split in splits.items():
+        responses = DatasetResponses(tuned[0].store.dataset, name, keep_gb=memory_gb)
+        sets = voxel_sets(tuned[0].store.dataset, name, progress=progress)
+        encodings = _encode_subject(tuned, responses, split, ridge, memory_gb, name, progress)
+        cells[name] = {label: _means(encoding, sets) for label, encoding in encodings.items()}
+        arrays |= {f"{name}/{label}": encoding.mean_test for label, encoding in encodings.items()}
+        arrays |= {f"{name}/voxel_sets/{which}": mask for which, mask in sets.items()}
+    return cells, arrays
 
 
 def _encode_subject(
@@ -160,7 +176,7 @@ def _encode_subject(
 
     def encoded(run: _Tuned, epoch: int, label: str) -> Encoding:
         return encode(
-            run.store.load(epoch, all_stories(split)),
+            {story: run.store.load(story, epoch) for story in all_stories(split)},
             responses,
             split=split,
             delays=run.config.model.delays,
@@ -170,10 +186,10 @@ def _encode_subject(
             label=f"{subject} by {label}",
         )
 
-    found = {_PRETRAINED: encoded(tuned[0], 0, _PRETRAINED)}
+    encodings = {_PRETRAINED: encoded(tuned[0], 0, _PRETRAINED)}
     for run in tuned:
-        found[run.label] = found[_PRETRAINED] if run.best == 0 else encoded(run, run.best, run.label)
-    return found
+        encodings[run.label] = encodings[_PRETRAINED] if run.best == 0 else encoded(run, run.best, run.label)
+    return encodings
 
 
 def _best_epoch(run: Path, evaluation: str) -> int:
@@ -187,7 +203,7 @@ def _best_epoch(run: Path, evaluation: str) -> int:
 
 
 def _readout_point(config: RunConfig) -> dict[str, Any]:
-    return {name: value for name, value in as_dict(config.model).items() if name not in _UNTRAINED}
+    return {name: value for name, value in as_dict(config.model).items() if name not in _MAY_DIFFER}
 
 
 def _shared_split(configs: list[RunConfig], dataset: Dataset, subject: str) -> StorySplit:
@@ -223,10 +239,3 @@ def _matrices(cells: dict[str, dict[str, dict[str, float]]], rows: list[str], co
 
 def _percent(after: float | None, before: float | None) -> float | None:
     return None if after is None or before is None or before <= 0 else 100 * (after / before - 1)
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, so that settings read back from JSON compare equal."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cached_files import file_digest, read_cached, write_cached
 from ..config import ModelConfig, as_dict
 from ..data import Dataset, find_dataset, read_textgrid, response_times, words
 from ..errors import BwlmError, ConfigError, DataError, suggest
-from ..files import atomic_path, provenance
 from ..model import TextModel, lanczos_weights
 from ..progress import Progress
 from ..results.folders import read_run_config
-from .sources import LayerFeatures, pretrained_source, run_source
+from .sources import pretrained_source, run_source
+from .store import FeatureStore
 
 
 def export_features(
@@ -36,9 +35,9 @@ def export_features(
     Parameters
     ----------
     what : a run folder, or a model: a folder in Hugging Face format, or a name on the hub.
-    out : the HDF5 file: a dataset (n_layers, context + n_trs, width) a story, whose attribute ``times`` holds the rows'
-        seconds after the sound's onset; row ``context + k`` belongs to response k. It appears whole; stopping loses
-        at most one story's work.
+    out : the HDF5 file: one dataset (n_layers, context + n_trs, width) per story, whose attribute ``times`` holds the
+        rows' seconds after the sound's onset; row ``context + k`` belongs to response k. Stopping loses at most one
+        story's work.
     data : the data set; by default the run's.
     stories : by default all whose sound the data set lists.
     layers : hidden states, all by default.
@@ -55,27 +54,26 @@ def export_features(
     source = run_source(Path(what), epoch) if is_run else pretrained_source(ModelConfig(model=str(what)))
     dataset = find_dataset(data if data is not None or not is_run else read_run_config(Path(what)).data)
     chosen = _stories(dataset, stories)
-    features = LayerFeatures(source, dataset, layers=layers)
+    store = FeatureStore([source], dataset, layers="all" if layers is None else layers)
     head = {
         "source": source.label,
         "epoch": source.epoch,
-        "fingerprint": features.fingerprint,
-        "layers": features.layers,
-        "context": features.context,
+        "base": store.base,
+        "layers": store.layers,
+        "context": store.context,
         "model": as_dict(source.config),
-        "stories": {name: features.key(name) for name in chosen},
+        "stories": {name: store.key(name, source.epoch) for name in chosen},
     }
     if _is_there(out, head, progress):
         return head
-    features.compute(chosen, progress=progress)
+    store.compute(chosen, progress=progress)
 
     def matrices() -> Iterator[tuple[str, NDArray[np.float32]]]:
         for name in chosen:
-            yield name, np.stack([features.load(name, layer) for layer in features.layers])
+            yield name, np.stack([store.load(name, layer=layer) for layer in store.layers or ()])
 
     times = {
-        name: response_times(dataset.n_trs(name), context=features.context, clock=source.config.clock)
-        for name in chosen
+        name: response_times(dataset.n_trs(name), context=store.context, clock=source.config.clock) for name in chosen
     }
     _write(out, head, matrices(), times)
     return head
@@ -99,14 +97,14 @@ def export_text_features(
     Parameters
     ----------
     model : a causal language model in Hugging Face format: a folder, or a name on the hub.
-    out : the HDF5 file: a dataset (n_trs, width) a story, a row a response.
+    out : the HDF5 file: one dataset (n_trs, width) per story, one row per response.
     data, stories : as in :func:`export_features`.
     layer : hidden state; by default the middle one.
     context : tokens in view at once.
 
     Raises
     ------
-    BwlmError : model, layer or story do not exist, a TextGrid will not do, or ``out`` holds other features.
+    BwlmError : model, layer or story do not exist, a TextGrid is missing or invalid, or ``out`` holds other features.
     """
     out, progress = Path(out), progress or Progress()
     dataset = find_dataset(data)
@@ -119,7 +117,13 @@ def export_text_features(
     layer = opened.n_layers // 2 if layer is None else layer
     if not 0 <= layer <= opened.n_layers:
         raise ConfigError(f"--layer: layer {layer} does not exist; {model} has hidden states 0 to {opened.n_layers}.")
-    head = {"model": str(model), "layer": layer, "context": context, "stories": {n: dataset.n_trs(n) for n in chosen}}
+    head = {
+        "model": str(model),
+        "weights": opened.digest(),
+        "layer": layer,
+        "context": context,
+        "stories": {name: [dataset.n_trs(name), file_digest(dataset.textgrid_path(name))] for name in chosen},
+    }
     if _is_there(out, head, progress):
         return head
 
@@ -148,7 +152,7 @@ def _stories(dataset: Dataset, stories: Sequence[str] | None) -> list[str]:
 def _is_there(out: Path, head: dict[str, Any], progress: Progress) -> bool:
     if not out.exists():
         return False
-    if _head(out) != head:
+    if read_cached(out, head, lambda file: True) is None:
         raise BwlmError(f"{out} holds something else; it was not overwritten. Give another --out.")
     progress.say(f"{out} holds these features already; nothing to do.")
     return True
@@ -160,17 +164,7 @@ def _write(
     matrices: Iterable[tuple[str, NDArray[np.float32]]],
     times: Mapping[str, NDArray[np.float64]],
 ) -> None:
-    with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
+    with write_cached(out, head) as file:
         for name, values in matrices:
             file[name] = values
             file[name].attrs["times"] = times[name]
-        file.attrs["head"] = json.dumps(head)
-        file.attrs["provenance"] = json.dumps(provenance())
-
-
-def _head(path: Path) -> Any:
-    try:
-        with h5py.File(path, "r") as file:
-            return json.loads(file.attrs["head"])
-    except (OSError, KeyError, ValueError):
-        return None

@@ -1,177 +1,185 @@
-"""Features of every story from every epoch of a run, kept on disk while an evaluation is not finished.
+"""Features of stories at TR rate, computed once and kept: one HDF5 file per state of an encoder and story.
 
-One file an epoch and story: ``features/epoch-003/STORY.hf5``. Each file carries a fingerprint of the encoder's
-weights, the settings and the audio, so that a file of another model is never used.
+Each file is keyed by everything that its numbers depend on (:mod:`..model.identity`, and the story's sound), so that
+a file of another model is never used, and features, probes and a second call share one computation.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..config import ModelConfig, as_dict
-from ..data import Dataset, load_audio
+from ..cached_files import cache_folder, key_digest, read_cached, write_cached
+from ..data import Dataset, audio_identity, load_audio
 from ..distributed import SINGLE_PROCESS, Ranks
-from ..errors import CheckpointError, DataError
-from ..files import atomic_path, read_json
-from ..model import BrainWavLM, Story, front_bytes
+from ..errors import ConfigError, DataError
+from ..model import Encoder, Story, front_bytes
+from ..model.identity import features_identity, require_base, tuned_digest
 from ..progress import Progress
+from .sources import Source
 
+Layers = Sequence[int] | Literal["all"] | None
 _FRONT_LIMIT = 2 << 30  # bytes of front end output kept for one story while its epochs are computed
-_WEIGHTS = {"lora": "adapter/adapter_model.safetensors", "full": "encoder.safetensors"}
 
 
-class EpochFeatures:
-    """Features of the epochs of a run, computed once and then read back.
+class FeatureStore:
+    """Features of stories from one encoder, in one or several states of its training.
 
     Attributes
     ----------
-    checkpoints : epoch -> checkpoint folder.
-    fingerprints : epoch -> what the features of that epoch depend on, apart from the audio.
+    sources : epoch -> the encoder's state; the epoch of the pre-trained model is None.
+    layers : hidden states, rising; None for the output of the layer that the configuration reads, as in training.
+    base : digest of the pre-trained weights that are read.
+    identities : epoch -> digest of what the features of that state depend on, apart from the story.
+    width : feature dimension.
     """
 
-    def __init__(self, folder: Path, config: ModelConfig, checkpoints: dict[int, Path], dataset: Dataset) -> None:
-        """Keep features in ``folder``, which is made when it is needed.
+    def __init__(
+        self, sources: Sequence[Source], dataset: Dataset, folder: Path | None = None, *, layers: Layers = None
+    ) -> None:
+        """Open the encoder; nothing is computed yet.
+
+        Parameters
+        ----------
+        sources : states of one encoder: the same configuration, other checkpoints.
+        dataset : the stories.
+        folder : where features are kept; by default ``features`` in the user's cache.
+        layers : hidden states, ``"all"`` of them, or None for the output of the layer that the configuration reads.
 
         Raises
         ------
-        CheckpointError : a checkpoint's weights are missing or damaged.
+        ConfigError : a layer does not exist.
+        CheckpointError : the model cannot be opened, a checkpoint is damaged, or was tuned on another base model.
         """
-        self.folder, self.checkpoints = folder, checkpoints
-        self._config, self._dataset = config, dataset
-        self.fingerprints = {epoch: _fingerprint(path, config) for epoch, path in checkpoints.items()}
-        self._model: BrainWavLM | None = None
+        self.sources = {source.epoch: source for source in sources}
+        self.source, self.dataset = sources[0], dataset
+        config = self.source.config
+        encoder = Encoder.from_config(config, whole=layers is not None)
+        self._encoder = encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        self._loaded: Source | None = None
+        self.layers = None if layers is None else self._existing(layers)
+        self.width, self.context = encoder.width, config.context
+        self.base = encoder.base_digest if layers is None else encoder.base_digests[-1]
+        self.identities = {}
+        for source in sources:
+            tuned = ""
+            if source.checkpoint is not None:
+                require_base(source.checkpoint, encoder.base_digest, model=config.model)
+                tuned = tuned_digest(source.checkpoint, config)
+            self.identities[source.epoch] = features_identity(config, base=self.base, tuned=tuned)
+        self._folder = folder or cache_folder("features")
+
+    def _existing(self, layers: Sequence[int] | Literal["all"]) -> list[int]:
+        n_layers = self._encoder.n_layers
+        wanted = sorted(set(range(n_layers + 1) if layers == "all" else layers))
+        unknown = [str(k) for k in wanted if not isinstance(k, int) or not 0 <= k <= n_layers]
+        if unknown or not wanted:
+            raise ConfigError(
+                f"--layers: layer {', '.join(unknown) or '(none given)'} does not exist; {self.source.config.model} "
+                f"has hidden states 0 to {n_layers}."
+            )
+        return wanted
+
+    def results_identity(self, epoch: int | None, stories: Sequence[str]) -> str:
+        """A digest of what features of these stories depend on, for the settings that a result records."""
+        return key_digest({story: self.key(story, epoch) for story in stories})
+
+    def key(self, story: str, epoch: int | None) -> dict[str, Any]:
+        """What features of a story depend on."""
+        sound = audio_identity(self.dataset.require(self.dataset.audio_path(story)))
+        return {"features": self.identities[epoch], "n_trs": self.dataset.n_trs(story), **sound}
 
     def compute(
         self,
         stories: Sequence[str],
-        epochs: Sequence[int],
+        epochs: Sequence[int | None] | None = None,
         *,
         progress: Progress | None = None,
         ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
-        """Compute what is not there yet, story by story, so that epochs share a story's frozen front end.
+        """Compute what is missing, story by story, so that epochs share a story's frozen front end.
 
-        Processes take stories of their own, and go on together.
+        Stories are sharded over processes, which go on together. Stopping loses at most one story and epoch.
+
+        Raises
+        ------
+        DataError : a story's sound is missing or invalid.
         """
+        # epochs of a frozen encoder are one state, computed once
+        states = {self.identities[epoch]: epoch for epoch in (self.sources if epochs is None else epochs)}.values()
         own = stories[ranks.rank :: ranks.size]
-        todo = {story: [e for e in epochs if not self._is_current(e, story)] for story in own}
+        todo = {story: missing for story in own if (missing := self._missing(story, states))}
         total = sum(map(len, todo.values()))
         if total:
-            self._compute(todo, total, progress)
+            label = "features" if len(self.sources) > 1 else f"features, {self.source.label}"
+            with (progress or Progress()).task(label, total) as advance:
+                for story, missing in todo.items():
+                    prepared = self._prepare(story)
+                    for epoch, layers in missing.items():
+                        self._write(story, epoch, layers, self._encode(prepared, epoch, layers))
+                        advance(note=story if len(self.sources) == 1 else f"{story}, epoch {epoch}")
         ranks.barrier()
 
-    def _compute(self, todo: dict[str, list[int]], total: int, progress: Progress | None) -> None:
-        with (progress or Progress()).task("features", total) as advance:
-            for story, missing in todo.items():
-                if missing:
-                    prepared = self._prepare(story)
-                    for epoch in missing:
-                        self._write(epoch, story, self._encode(epoch, prepared))
-                        advance(note=f"{story}, epoch {epoch}")
+    def load(self, story: str, epoch: int | None = None, layer: int | None = None) -> NDArray[np.float32]:
+        """Features of a story that were computed: float32 (context + n_trs, width).
 
-    def load(self, epoch: int, stories: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Features of an epoch: story -> float32 (context + n_trs, width)."""
-        loaded = {}
-        for story in stories:
-            with h5py.File(self._path(epoch, story), "r") as file:
-                loaded[story] = file["features"][:]
-        return loaded
+        Parameters
+        ----------
+        epoch : of the state; by default that of :attr:`source`.
+        layer : one of :attr:`layers`.
+        """
+        epoch = self.source.epoch if epoch is None else epoch
+        features = read_cached(self._path(story, epoch), self.key(story, epoch), lambda file: file[_name(layer)][:])
+        if features is None:
+            raise DataError(f"features of story {story} are missing; compute them first.")
+        return features
 
     def _prepare(self, story: str) -> Story:
+        config = self.source.config
         try:
-            audio = load_audio(self._dataset.require(self._dataset.audio_path(story)))
-            prepared = Story(audio, self._dataset.n_trs(story), self._config, for_training=False)
+            audio = load_audio(self.dataset.require(self.dataset.audio_path(story)))
+            prepared = Story(audio, self.dataset.n_trs(story), config, for_training=False)
         except DataError as error:
             raise DataError(f"story {story}: {error}") from None
-        model = self._open_model()
-        if self._config.finetune != "full" and front_bytes(prepared, model.encoder, "fp32") <= _FRONT_LIMIT:
-            prepared.keep_front_end(model.encoder)
+        reused = self.layers is None and config.finetune != "full"
+        if reused and front_bytes(prepared, self._encoder, "fp32") <= _FRONT_LIMIT:
+            prepared.keep_front_end(self._encoder)
         return prepared
 
-    def _encode(self, epoch: int, story: Story) -> NDArray[np.float32]:
-        model = self._open_model()
-        model.load(self.checkpoints[epoch])
-        return model.encode_story(story).float().cpu().numpy()
+    def _encode(self, story: Story, epoch: int | None, layers: list[int]) -> NDArray[np.float32]:
+        """Features of a story: (context + n_trs, width), or (.., len(layers), width) of several hidden states."""
+        source = self.sources[epoch]
+        if source.checkpoint is not None and source is not self._loaded:
+            self._encoder.load(source.checkpoint)
+            self._loaded = source
+        return story.features(self._encoder, layers=layers or None).float().cpu().numpy()
 
-    def _open_model(self) -> BrainWavLM:
-        if self._model is None:
-            model = BrainWavLM.from_pretrained(next(iter(self.checkpoints.values())))
-            self._model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-        return self._model
+    def _path(self, story: str, epoch: int | None) -> Path:
+        return self._folder / self.identities[epoch] / f"{story}.hf5"
 
-    def _path(self, epoch: int, story: str) -> Path:
-        return self.folder / f"epoch-{epoch:03d}" / f"{story}.hf5"
+    def _missing(self, story: str, epochs: Iterable[int | None]) -> dict[int | None, list[int]]:
+        """Epochs to compute, and hidden states of them; none where the output is meant."""
+        missing = {}
+        for epoch in epochs:
+            saved = read_cached(self._path(story, epoch), self.key(story, epoch), set) or set()
+            layers = [layer for layer in self.layers or () if _name(layer) not in saved]
+            if layers or (self.layers is None and _name(None) not in saved):
+                missing[epoch] = layers
+        return missing
 
-    def _key(self, epoch: int, story: str) -> str:
-        audio = self._dataset.require(self._dataset.audio_path(story)).stat()
-        return f"{self.fingerprints[epoch]} {self._dataset.n_trs(story)} {audio.st_size} {audio.st_mtime_ns}"
-
-    def _is_current(self, epoch: int, story: str) -> bool:
-        path = self._path(epoch, story)
-        if not path.is_file():
-            return False
-        try:
-            with h5py.File(path, "r") as file:
-                return file.attrs.get("key") == self._key(epoch, story)
-        except OSError:  # damaged: made again
-            return False
-
-    def _write(self, epoch: int, story: str, features: NDArray[np.float32]) -> None:
-        with atomic_path(self._path(epoch, story)) as temporary, h5py.File(temporary, "w") as file:
-            file["features"] = features
-            file.attrs["key"] = self._key(epoch, story)
+    def _write(self, story: str, epoch: int | None, layers: list[int], features: NDArray[np.float32]) -> None:
+        path, key = self._path(story, epoch), self.key(story, epoch)
+        arrays = read_cached(path, key, lambda file: {name: file[name][:] for name in file}) or {}
+        arrays |= {_name(layer): features[:, k] for k, layer in enumerate(layers)} or {_name(None): features}
+        with write_cached(path, key) as file:
+            for name, values in arrays.items():
+                file[name] = values
 
 
-def run_checkpoints(run: Path) -> dict[int, Path]:
-    """Epoch -> checkpoint folder of a run, in order.
-
-    Raises
-    ------
-    CheckpointError : the run has no checkpoint of its start (epoch 0), which every comparison needs.
-    """
-    found = {int(path.name[6:]): path for path in (run / "checkpoints").glob("epoch-[0-9]*") if path.is_dir()}
-    if 0 not in found:
-        raise CheckpointError(
-            f"{run / 'checkpoints'} holds no epoch-000, the pre-trained start that every epoch is compared with; "
-            f"continue the run with `bwlm train --resume {run}`."
-        )
-    return dict(sorted(found.items()))
-
-
-def _fingerprint(checkpoint: Path, config: ModelConfig) -> str:
-    """A digest of everything that features depend on but the audio: the encoder's weights and the settings."""
-    settings = as_dict(config)
-    for unused in ("bottleneck", "lora_dropout", "regularisers", "negative_lobes"):  # the readout's, or training's only
-        settings.pop(unused)
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(encoder_digest(checkpoint, config).encode())
-    return digest.hexdigest()[:16]
-
-
-def encoder_digest(checkpoint: Path, config: ModelConfig) -> str:
-    """SHA-256 of the tuned weights of a checkpoint, empty for a frozen encoder; a damaged one is a CheckpointError."""
-    if config.finetune not in _WEIGHTS:
-        return ""
-    path = checkpoint / _WEIGHTS[config.finetune]
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; the checkpoint is damaged. Remove its folder, or train again.")
-    with path.open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
-    if weights != _recorded_hashes(checkpoint).get(_WEIGHTS[config.finetune], weights):
-        raise CheckpointError(f"{path} is damaged: its contents are not those that were saved.")
-    return weights
-
-
-def _recorded_hashes(checkpoint: Path) -> dict[str, Any]:
-    state = checkpoint / "state.json"
-    files = read_json(state).get("files") if state.is_file() else None
-    return files if isinstance(files, dict) else {}
+def _name(layer: int | None) -> str:
+    return "features" if layer is None else f"layer-{layer:02d}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..results.folders import teacher_score
 from ..results.saved import Saved, SavedRun
 from .style import (
     COLOURS,
@@ -142,5 +143,6 @@ def _draw_set(
     )
     best = [point for point in points if point[0] == summary["best_epoch"]]
     axes.plot(*zip(*best, strict=True), color=colour, marker=marker, markersize=7, linestyle="none")
-    if kind == "test" and numbers.get("ceiling") is not None:
-        axes.axhline(numbers["ceiling"], color=colour, linestyle=":", linewidth=1, label=f"{label}: ceiling")
+    teacher = teacher_score(numbers)
+    if kind == "test" and teacher is not None:
+        axes.axhline(teacher, color=colour, linestyle=":", linewidth=1, label=f"{label}: teacher")

@@ -6,7 +6,6 @@ hemispheres cut open; where a subject has no flat surfaces, inflated ones are se
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..anatomy.surfaces import SIDES, Side, Surface, load_surface, mid_thickness, vertex_voxels
-from ..data import Dataset, default_cache
+from ..cached_files import cache_folder, cached, file_digest, key_digest
+from ..data import Dataset
 from ..errors import DataError
-from ..files import atomic_path
 from .raster import nearest_vertices, sulcal, vertex_normals
 
 Kind = Literal["flat", "inflated"]
 WIDTH = 1440  # pixels: 200 an inch across a page
 _VERSION = 1  # of what is cached
+_ARRAYS = ("vertices", "shade", "vertex_voxels", "origins")
 _MARGIN = 12
 _SULCUS, _GYRUS = 0.62, 0.82  # greys of what is not coloured
 # screen x and y and the direction to the viewer, as signed axes of (x right, y front, z up), 1-based
@@ -101,12 +101,14 @@ def open_view(
     """
     subject = dataset.subject(subject)
     key = view_key(dataset, subject, kind, width)
-    path = (cache or default_cache().parent / "views") / f"{subject}-{kind}-{key}.hf5"
-    view = _read(path, kind, key)
-    if view is None:
-        view = _make_flat(dataset, subject, width) if kind == "flat" else _make_inflated(dataset, subject, width)
-        _write(path, view, key)
-    return view
+    make = _make_flat if kind == "flat" else _make_inflated
+    return cached(
+        (cache or cache_folder("views")) / f"{subject}-{kind}-{key}.hf5",
+        {"view": key},
+        take=_take,
+        make=lambda: make(dataset, subject, width),
+        put=_put,
+    )
 
 
 def best_view(
@@ -129,15 +131,11 @@ def best_view(
 
 
 def view_key(dataset: Dataset, subject: str, kind: str, width: int) -> str:
-    """What a view depends on: every file of the subject's surfaces and transforms, by size and time of change."""
+    """A digest of what a view depends on: the contents of every file of the subject's surfaces and transforms."""
     folder = dataset.mask_path(subject).parent.parent.parent
     files = [path for name in ("surfaces", "transforms") for path in sorted((folder / name).rglob("*"))]
-    digest = hashlib.sha256(f"{_VERSION} {kind} {width} {dataset.mask_path(subject).parent.name}".encode())
-    for path in files:
-        if path.is_file():
-            about = path.stat()
-            digest.update(f"{path.relative_to(folder)} {about.st_size} {about.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
+    contents = {str(path.relative_to(folder)): file_digest(path) for path in files if path.is_file()}
+    return key_digest([_VERSION, kind, width, dataset.mask_path(subject).parent.name, contents])
 
 
 def _make_flat(dataset: Dataset, subject: str, width: int) -> BrainView:
@@ -214,21 +212,13 @@ def _same_vertices(subject: str, kind: str, side: str, surface: Surface, folded:
         )
 
 
-def _read(path: Path, kind: Kind, key: str) -> BrainView | None:
-    """A kept view; None if it is absent, damaged or another's."""
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs["key"] != key:
-                return None
-            arrays = {name: file[name][:] for name in ("vertices", "shade", "vertex_voxels", "origins")}
-            view = BrainView(kind, n_left=int(file.attrs["n_left"]), scale=float(file.attrs["scale"]), **arrays)
-    except (OSError, KeyError):
-        return None
+def _take(file: h5py.File) -> BrainView | None:
+    arrays = {name: file[name][:] for name in _ARRAYS}
+    view = BrainView(file.attrs["kind"], n_left=int(file.attrs["n_left"]), scale=float(file.attrs["scale"]), **arrays)
     return view if view.vertices.max(initial=-1) < len(view.vertex_voxels) else None
 
 
-def _write(path: Path, view: BrainView, key: str) -> None:
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        for name in ("vertices", "shade", "vertex_voxels", "origins"):
-            file.create_dataset(name, data=getattr(view, name), compression="lzf")
-        file.attrs.update(n_left=view.n_left, scale=view.scale, key=key)
+def _put(file: h5py.File, view: BrainView) -> None:
+    for name in _ARRAYS:
+        file.create_dataset(name, data=getattr(view, name), compression="lzf")
+    file.attrs.update(kind=view.kind, n_left=view.n_left, scale=view.scale)

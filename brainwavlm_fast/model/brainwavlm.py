@@ -16,13 +16,13 @@ from ..errors import CheckpointError, ConfigError
 from ..files import atomic_folder, provenance, read_json, write_json
 from ..progress import Progress
 from .encoder import ADAPTER, FULL, Encoder
+from .identity import MODEL_FILE
 from .lora import save_adapter
 from .readout import Readout
 from .story import Story
 from .story_features import story_features
 from .weights import load_tensors, save_tensors, take_tensors
 
-_CONFIG = "brainwavlm.json"
 _READOUT = "readout.safetensors"
 
 
@@ -219,9 +219,10 @@ class BrainWavLM(nn.Module):
         elif self.config.finetune == "full":
             save_tensors(folder / FULL, self.encoder.wavlm.state_dict())
         save_tensors(folder / _READOUT, self.readout.state_dict())
-        write_json(
-            folder / _CONFIG, {"n_voxels": self.n_voxels, "model": as_dict(self.config), "provenance": provenance()}
-        )
+        commit = getattr(self.encoder.base.config, "_commit_hash", None)
+        base = {"digest": self.encoder.base_digest, "commit": commit}
+        saved = {"n_voxels": self.n_voxels, "model": as_dict(self.config), "base": base, "provenance": provenance()}
+        write_json(folder / MODEL_FILE, saved)
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, *, base: Path | str | None = None) -> BrainWavLM:
@@ -237,14 +238,15 @@ class BrainWavLM(nn.Module):
         Raises
         ------
         CheckpointError
-            A file is missing or damaged, or its keys are not exactly the model's.
+            A file is missing or damaged, its keys are not exactly the model's, or the base model has other weights than
+            the one that was tuned.
         """
         folder = Path(folder)
         saved = _read_saved(folder)
         values = dict(saved["model"])
         if base is not None:
             values["model"] = str(base)
-        model = cls(from_dict(ModelConfig, values, where=str(folder / _CONFIG)), saved["n_voxels"])
+        model = cls(from_dict(ModelConfig, values, where=str(folder / MODEL_FILE)), saved["n_voxels"])
         model.load(folder)
         return model.eval()
 
@@ -257,7 +259,7 @@ class BrainWavLM(nn.Module):
 def _read_saved(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such model folder.")
-    saved = read_json(folder / _CONFIG)
+    saved = read_json(folder / MODEL_FILE)
     if not isinstance(saved, dict) or not {"n_voxels", "model"} <= saved.keys():
-        raise CheckpointError(f"{folder / _CONFIG} is not a BrainWavLM configuration; the model folder is damaged.")
+        raise CheckpointError(f"{folder / MODEL_FILE} is not a BrainWavLM configuration; the model folder is damaged.")
     return saved

@@ -23,6 +23,7 @@ from ..config import Finetune, ModelConfig, Precision, Token
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError
 from .front_end import convolutions
+from .identity import base_digests, require_base
 from .lora import LoraSettings, load_adapter, with_lora
 from .pretrained import load_wavlm
 from .products import packed_weights, product
@@ -77,6 +78,7 @@ class Encoder(nn.Module):
             )
         if (finetune == "lora") != (lora is not None):
             raise ValueError(f"lora: settings are for finetune='lora', got finetune={finetune!r} and lora={lora!r}.")
+        self.base_digests = base_digests(wavlm)
         # The first layer holds the position bias; it stays even if only its input is read.
         upper_layers = wavlm.encoder.layers[max(layer, 1) :]
         wavlm.encoder.layers = wavlm.encoder.layers[: max(layer, 1)]
@@ -136,6 +138,11 @@ class Encoder(nn.Module):
     def n_frames(self, n_samples: int) -> int:
         """Frames of a window of ``n_samples``."""
         return int(self.base._get_feat_extract_output_lengths(n_samples))
+
+    @property
+    def base_digest(self) -> str:
+        """A digest of the pre-trained weights that hidden state :attr:`layer` depends on, as they were loaded."""
+        return self.base_digests[self.layer]
 
     def use_precision(self, precision: Precision) -> None:
         """Choose what the transformer's large products are computed in, once, before training.
@@ -303,8 +310,9 @@ class Encoder(nn.Module):
         return self.transformer(self.front_end(waveforms))
 
     def load(self, folder: Path) -> None:
-        """Load the tuned weights of a model folder, whose keys must be exactly this encoder's. Nothing if frozen."""
+        """Load the tuned weights, if any, of a model folder that was tuned on this base; every key must match."""
         if self.finetune == "lora":
             load_adapter(self.wavlm, folder / ADAPTER)
         elif self.finetune == "full":
             take_tensors(self.wavlm, load_tensors(folder / FULL), where=folder / FULL)
+        require_base(folder, self.base_digest, model=self.base.config.name_or_path)

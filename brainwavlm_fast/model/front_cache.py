@@ -8,23 +8,22 @@ was stopped continues where it was.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..cached_files import key_digest, read_cached, write_cached
 from ..config import CacheType
 from ..errors import ConfigError
-from ..files import atomic_path
+from .identity import tensors_digest
 
 _FRAMES = "frames"
-_FORMAT = "1"
+_FORMAT = "2"
 Batches = Iterator[tuple[NDArray[np.int64], Tensor]]
 """Windows of one length, and their frames (n_windows, n_frames, width)."""
 
@@ -74,11 +73,10 @@ def cache_on_disk(
     shape, file_dtype = (int(n_frames.sum()), width), torch.empty(0, dtype=dtype).numpy().dtype
     mapped = _open(path, key, shape, file_dtype)
     if mapped is None:
-        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        with write_cached(path, key) as file:
             frames = file.create_dataset(_FRAMES, shape=shape, dtype=file_dtype)
             for span, values in _windows(batches(), n_frames, advance):
                 frames[span] = values.cpu().numpy()
-            file.attrs.update(key)
         mapped = _open(path, key, shape, file_dtype)
     if mapped is None:
         raise ConfigError(f"{path} was written and does not read back; is {path.parent} a disk that can be relied on?")
@@ -89,15 +87,14 @@ def cache_key(
     front_digest: str, audio: Tensor, starts: NDArray[np.int64], ends: NDArray[np.int64], dtype: CacheType
 ) -> dict[str, str]:
     """Everything that a story's cached frames depend on."""
-    windows = hashlib.sha256(starts.astype("<i8").tobytes() + ends.astype("<i8").tobytes()).hexdigest()
-    sound = hashlib.sha256(audio.numpy().tobytes()).hexdigest()
+    windows = tensors_digest({"starts": torch.from_numpy(starts), "ends": torch.from_numpy(ends)})
+    sound = tensors_digest({"audio": audio})
     return {"format": _FORMAT, "front_end": front_digest, "audio": sound, "windows": windows, "type": dtype}
 
 
 def cache_path(folder: Path, key: Mapping[str, str]) -> Path:
     """The file of a key."""
-    name = hashlib.sha256("\n".join(f"{k}={v}" for k, v in sorted(key.items())).encode()).hexdigest()
-    return folder / f"{name[:24]}.hf5"
+    return folder / f"{key_digest(dict(key))}.hf5"
 
 
 def _windows(
@@ -113,14 +110,13 @@ def _windows(
 
 def _open(path: Path, key: Mapping[str, str], shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any] | None:
     """The file's frames, mapped; None if it is absent, damaged, or of another key."""
-    try:
-        with h5py.File(path, "r") as file:
-            frames = file[_FRAMES]
-            valid = dict(file.attrs) == dict(key) and frames.shape == shape and frames.dtype == dtype
-            offset = frames.id.get_offset()
-        if not valid or offset is None:
+
+    def mapped(file: Any) -> NDArray[Any] | None:
+        frames = file[_FRAMES]
+        offset = frames.id.get_offset()
+        if frames.shape != shape or frames.dtype != dtype or offset is None:
             return None
         # Copy on write, of which nothing is written: torch warns of arrays that are read-only.
         return np.memmap(path, dtype=dtype, mode="c", offset=offset, shape=shape)
-    except (OSError, KeyError, ValueError):
-        return None
+
+    return read_cached(path, key, mapped)

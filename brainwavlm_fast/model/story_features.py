@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..cached_files import key_digest
 from ..config import CacheType
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError
@@ -21,6 +21,7 @@ from ..progress import Progress
 from .activations import frames_at_once
 from .encoder import Encoder
 from .front_cache import Batches, cache_in_memory, cache_key, cache_on_disk, cache_path
+from .identity import architecture, tensors_digest
 from .story import Story
 
 _WINDOWS_PER_PART = 256  # through the encoder between two reports of progress
@@ -154,13 +155,9 @@ def _key(encoder: Encoder, story: Story, dtype: CacheType) -> dict[str, str]:
 
 
 def _front_digest(encoder: Encoder) -> str:
-    """A digest of the feature encoder's weights."""
-    digest = hashlib.sha256()
-    for part in (encoder.base.feature_extractor, encoder.base.feature_projection.layer_norm):
-        for name, tensor in sorted(part.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    """A digest of the feature encoder's weights and settings."""
+    parts = (encoder.base.feature_extractor, encoder.base.feature_projection.layer_norm)
+    return key_digest([architecture(encoder.base.config), *(tensors_digest(part.state_dict()) for part in parts)])
 
 
 def _stored_as(encoder: Encoder, dtype: CacheType) -> torch.dtype:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError, ConfigError
+from .identity import tensors_digest
 from .pretrained import first_line, quiet
 
 
@@ -54,6 +55,10 @@ class TextModel:
         self._context = context
         self._model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         self.n_layers = int(model.config.num_hidden_layers)
+
+    def digest(self) -> str:
+        """A digest of the model's weights."""
+        return tensors_digest(self._model.state_dict())
 
     @torch.no_grad()
     def word_states(self, words: Sequence[str], layer: int) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Linear probes of every layer: what acoustics and what meaning a model's features hold, tuned against pre-trained.
+"""Linear probes: how well each layer predicts acoustic and semantic targets, tuned against pre-trained.
 
 For each layer ridge predicts the targets at a TR from the features of the windows that hold that TR's sound (the
 paper's section on layer probes); the score is the correlation on held-out stories, averaged over a target's dimensions.
@@ -7,18 +7,21 @@ paper's section on layer probes); the score is the correlation on held-out stori
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import as_dict
 from ..data import Dataset, StorySplit
 from ..errors import ConfigError
-from ..features.sources import LayerFeatures, Source
+from ..features.sources import Source
+from ..features.store import FeatureStore
 from ..files import provenance, write_json
 from ..kernels import correlation
+from ..model.identity import features_identity
 from ..progress import Progress
 from ..results.folders import END_OF_GRID, SUMMARY, finished, write_arrays
 from ..ridge.alphas import FIELD_ALPHAS
@@ -36,7 +39,7 @@ class ProbeSettings:
     ----------
     delays : rows of features that a target's row is read from. A window looks back, so that the sound of a TR is in
         the windows that end up to ``window`` seconds later: with 4 s, the TR's own row and the two after it.
-    alphas : to choose from, one a dimension; their squares are the penalties.
+    alphas : to choose from, one per dimension; their squares are the penalties.
     n_splits, chunk_length, seed : of the bootstrap over training rows.
     """
 
@@ -66,7 +69,7 @@ class LayerScores:
 
 
 def probe_layers(
-    features: LayerFeatures,
+    store: FeatureStore,
     targets: Sequence[Target],
     split: StorySplit,
     settings: ProbeSettings,
@@ -75,40 +78,50 @@ def probe_layers(
 ) -> LayerScores:
     """Fit every layer on the training stories, all targets at once, and score it on the test stories.
 
+    Parameters
+    ----------
+    store : features of one source, of the layers that are probed.
+
     Raises
     ------
     ConfigError : a story is shorter than a chunk of the bootstrap.
     """
-    progress = progress or Progress()
+    progress, layers = progress or Progress(), store.layers or []
     columns = np.cumsum([0, *(target.n_dimensions for target in targets)])
     wanted = {story: np.hstack([t.stories[story] for t in targets]) for story in (*split.train, *split.test)}
     varies = np.all([y.std(axis=0) > 1e-9 for y in wanted.values()], axis=0)
     Y = np.concatenate([_normal(wanted[story][:, varies]) for story in split.train]).astype(np.float32)
     onsets = np.cumsum([0, *(len(wanted[story]) for story in split.train[:-1])]).tolist()
     cv = ChunkBootstrap(settings.n_splits, chunk_length=settings.chunk_length, seed=settings.seed)
-    scores = np.full((len(features.layers), columns[-1]), np.nan)
-    ends = {"smallest": 0, "largest": 0}
-    with progress.task(f"probes, {features.source.label}", len(features.layers)) as advance:
-        for k, layer in enumerate(features.layers):
-            rows = {s: _rows(features, s, layer) for s in wanted}
+    scores = np.full((len(layers), columns[-1]), np.nan)
+    alphas = []
+    with progress.task(f"probes, {store.source.label}", len(layers)) as advance:
+        for k, layer in enumerate(layers):
+            rows = {story: _rows(store, story, layer) for story in wanted}
             model = RidgeCV(settings.alphas, cv=cv, delays=settings.delays)
             try:
                 model.fit(np.concatenate([rows[story] for story in split.train]), Y, run_onsets=onsets)
             except ValueError as error:
                 raise ConfigError(f"probes on {len(Y)} TRs of {len(split.train)} stories: {error}") from None
-            found = [correlation(model.predict(rows[s]), wanted[s][:, varies], axis=0) for s in split.test]
-            scores[k, varies] = np.mean(found, axis=0)
-            ends["smallest"] += int((model.alphas_ == min(settings.alphas)).sum())
-            ends["largest"] += int((model.alphas_ == max(settings.alphas)).sum())
+            on_test = [correlation(model.predict(rows[s]), wanted[s][:, varies], axis=0) for s in split.test]
+            scores[k, varies] = np.mean(on_test, axis=0)
+            alphas.append(model.alphas_)
             advance(note=f"layer {layer}")
-    for end, n in ends.items():
-        if n > END_OF_GRID * varies.sum() * len(features.layers) and len(settings.alphas) > 1:
-            progress.say(
-                f"warning: {n} of {varies.sum() * len(features.layers)} probes ({features.source.label}) chose the "
-                f"{end} alpha; a wider grid (--alphas) may fit them better."
-            )
     parts = zip(targets, columns[:-1], columns[1:], strict=True)
-    return LayerScores({target.name: scores[:, first:last] for target, first, last in parts}, ends)
+    at_the_end = _at_the_end(np.concatenate(alphas), settings.alphas, store.source.label, progress)
+    return LayerScores({target.name: scores[:, first:last] for target, first, last in parts}, at_the_end)
+
+
+def _at_the_end(chosen: NDArray[np.float64], grid: Sequence[float], label: str, progress: Progress) -> dict[str, int]:
+    """How many probes chose the smallest and the largest alpha of the grid; says so where they are many."""
+    ends = {"smallest": int((chosen == min(grid)).sum()), "largest": int((chosen == max(grid)).sum())}
+    for end, n in ends.items():
+        if n > END_OF_GRID * len(chosen) and len(grid) > 1:
+            progress.say(
+                f"warning: {n} of {len(chosen)} probes ({label}) chose the {end} alpha; a wider grid (--alphas) may "
+                "fit them better."
+            )
+    return ends
 
 
 def probe_sources(
@@ -120,7 +133,6 @@ def probe_sources(
     *,
     layers: Sequence[int] | None = None,
     settings: ProbeSettings | None = None,
-    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Probe tuned encoders and the pre-trained one they started from; returns the summary that is also written.
@@ -140,50 +152,72 @@ def probe_sources(
 
     Raises
     ------
-    BwlmError : a model or a story will not do, sources differ in their windows, or ``out`` holds other results.
+    BwlmError : a model or a story is missing or invalid, sources differ in their base model or windows, or ``out``
+        holds other results.
     """
     settings, progress = settings or ProbeSettings(), progress or Progress()
-    start = sources[0].pretrained
-    fingerprint = start.fingerprint()
-    if any(source.pretrained.fingerprint() != fingerprint for source in sources):
-        raise ConfigError(
-            "the runs start from different models, or cut windows in different ways; probe them separately."
-        )
-    tuned = [source for source in sources if source.checkpoint is not None]
-    if len({source.label for source in tuned}) < len(tuned):
-        raise ConfigError("two of the runs are of the same subject and voxel set; probe them separately.")
-    computed = [LayerFeatures(source, dataset, layers=layers, cache=cache) for source in (start, *tuned)]
-    record = {
-        "sources": {f.source.label: {"fingerprint": f.fingerprint, "epoch": f.source.epoch} for f in computed},
-        "layers": computed[0].layers,
-        "stories": {"train": list(split.train), "test": list(split.test)},
-        "targets": {target.name: target.notes for target in targets},
-        "probe": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()},
-    }
-    there = finished(out, record)
-    if there is not None:
+    stores = _open_stores(sources, dataset, layers)
+    start, *tuned = stores
+    stories = [*split.train, *split.test]
+    record = _settings(stores, targets, split, settings)
+    saved = finished(out, record)
+    if saved is not None:
         progress.say(f"{out / SUMMARY} holds these probes already; nothing to do.")
-        return there
+        return saved
     scores: dict[str, LayerScores] = {}
-    for source in computed:
-        source.compute([*split.train, *split.test], progress=progress)
-        scores[source.source.label] = probe_layers(source, targets, split, settings, progress=progress)
+    for store in stores:
+        store.compute(stories, progress=progress)
+        scores[store.source.label] = probe_layers(store, targets, split, settings, progress=progress)
+    labels = [store.source.label for store in tuned]
     summary = {
-        "layers": computed[0].layers,
-        "targets": {t.name: _summarise(t, scores, start.label, [source.label for source in tuned]) for t in targets},
-        "at_the_end_of_the_grid": {label: found.at_the_end for label, found in scores.items()},
-        "model": start.config.model,
+        "layers": start.layers,
+        "targets": {target.name: _summarise(target, scores, start.source.label, labels) for target in targets},
+        "at_the_end_of_the_grid": {label: score.at_the_end for label, score in scores.items()},
+        "model": start.source.config.model,
         "data": {"root": str(dataset.root), "version": dataset.version},
         "settings": record,
         "provenance": provenance(),
     }
-    write_arrays(
-        out / "probes.hf5",
-        {f"{label}/{name}": values for label, found in scores.items() for name, values in found.correlation.items()},
-        layers=computed[0].layers,
-    )
+    arrays = {f"{label}/{name}": r for label, score in scores.items() for name, r in score.correlation.items()}
+    write_arrays(out / "probes.hf5", arrays, layers=start.layers)
     write_json(out / SUMMARY, summary)  # last: it says that the rest is complete
     return summary
+
+
+def _settings(
+    stores: Sequence[FeatureStore], targets: Sequence[Target], split: StorySplit, settings: ProbeSettings
+) -> dict[str, Any]:
+    """Everything that the results depend on."""
+    stories = [*split.train, *split.test]
+    epochs = {store: store.source.epoch for store in stores}
+    return {
+        "base": stores[0].base,
+        "sources": {
+            store.source.label: {"fingerprint": store.results_identity(epoch, stories), "epoch": epoch}
+            for store, epoch in epochs.items()
+        },
+        "layers": stores[0].layers,
+        "stories": {"train": list(split.train), "test": list(split.test)},
+        "targets": {target.name: target.notes for target in targets},
+        "probe": as_dict(settings),
+    }
+
+
+def _open_stores(sources: Sequence[Source], dataset: Dataset, layers: Sequence[int] | None) -> list[FeatureStore]:
+    """Features of the pre-trained model, and of each tuned one."""
+    tuned = [source for source in sources if source.checkpoint is not None]
+    if len({source.label for source in tuned}) < len(tuned):
+        raise ConfigError("two of the runs are of the same subject and voxel set; probe them separately.")
+    stores = [
+        FeatureStore([source], dataset, layers="all" if layers is None else layers)
+        for source in (sources[0].pretrained, *tuned)
+    ]
+    start = features_identity(stores[0].source.config, base=stores[0].base)
+    if any(features_identity(store.source.pretrained.config, base=store.base) != start for store in stores):
+        raise ConfigError(
+            "the runs start from different models, or cut windows in different ways; probe them separately."
+        )
+    return stores
 
 
 def _summarise(target: Target, scores: dict[str, LayerScores], start: str, tuned: list[str]) -> dict[str, Any]:
@@ -200,9 +234,9 @@ def _summarise(target: Target, scores: dict[str, LayerScores], start: str, tuned
     }
 
 
-def _rows(features: LayerFeatures, story: str, layer: int) -> NDArray[np.float32]:
+def _rows(store: FeatureStore, story: str, layer: int) -> NDArray[np.float32]:
     """A layer's features at a story's responses, z-scored over them: (n_trs, width)."""
-    return standardised(features.load(story, layer)[features.context :])
+    return standardised(store.load(story, layer=layer)[store.context :])
 
 
 def _normal(y: NDArray[np.float64]) -> NDArray[np.float64]:

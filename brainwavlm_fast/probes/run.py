@@ -1,9 +1,9 @@
-"""Probes of runs: which models, stories and targets a call means."""
+"""Probes of runs: which models, stories and targets are probed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,34 @@ from .fit import ProbeSettings, probe_sources
 from .targets import Target, file_target, mel_target, word_target
 
 
+@dataclass(frozen=True)
+class ProbeOptions:
+    """What is probed, and on what.
+
+    Attributes
+    ----------
+    layers, settings : as in :func:`probe_sources`.
+    epoch : of the runs, as in :func:`run_source`.
+    embeddings : word vectors in GloVe's text format; None: those of a planted brain, else no words are probed.
+    files : HDF5 files of further targets, see :func:`file_target`.
+    n_stories : train on the first so many stories only.
+    """
+
+    layers: Sequence[int] | None = None
+    epoch: int | None = None
+    embeddings: Path | str | None = None
+    files: Sequence[Path | str] = ()
+    n_stories: int | None = None
+    settings: ProbeSettings = field(default_factory=ProbeSettings)
+
+
 def probe_runs(
     runs: Sequence[Path | str],
     *,
     model: str = "microsoft/wavlm-base-plus",
     data: Path | str | None = None,
     out: Path | str | None = None,
-    layers: Sequence[int] | None = None,
-    epoch: int | None = None,
-    embeddings: Path | str | None = None,
-    files: Sequence[Path | str] = (),
-    n_stories: int | None = None,
-    settings: ProbeSettings | None = None,
+    options: ProbeOptions | None = None,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], Path]:
     """Probe the layers of runs, of the newest run in ``runs/``, or of a pre-trained model where there is none.
@@ -39,16 +55,13 @@ def probe_runs(
     model : the pre-trained model, where there is no run.
     data : the data set, if it is no longer where the first run's configuration says.
     out : folder of the results; by default ``RUN/probes`` for one run and ``probes`` otherwise.
-    layers, epoch, settings : as in :func:`probe_sources` and :func:`run_source`.
-    embeddings : word vectors in GloVe's text format; None: those of a planted brain, else no words are probed.
-    files : HDF5 files of further targets, see :func:`file_target`.
-    n_stories : train on the first so many stories only.
+    options : layers, epoch, targets and how probes are fitted.
 
     Returns
     -------
     The summary of :func:`probe_sources`, and the folder.
     """
-    progress = progress or Progress()
+    progress, options = progress or Progress(), options or ProbeOptions()
     folders = [Path(run) for run in runs]
     if not folders and (newest := _newest(Path("runs"))) is not None:
         folders = [newest]
@@ -62,24 +75,22 @@ def probe_runs(
                 "the runs hold out different stories; a story that one of them trained on cannot test it."
             )
         split = _common([_split(config, dataset) for config in configs])
-        sources = [run_source(folder, epoch) for folder in folders]
+        sources = [run_source(folder, options.epoch) for folder in folders]
     else:
         dataset = find_dataset(data)
         progress.say(f"no run in runs/: probing the pre-trained {model}.")
         split = make_split(dataset.stories(dataset.subjects()[0]))
         sources = [pretrained_source(ModelConfig(model=model))]
-    split = replace(split, train=split.train[:n_stories])
-    targets = _targets(dataset, split, sources[0].config, embeddings, files)
+    split = replace(split, train=split.train[: options.n_stories])
+    targets = _targets(dataset, split, sources[0].config, options)
     folder = Path(out) if out is not None else (folders[0] / "probes" if len(folders) == 1 else Path("probes"))
-    return (
-        probe_sources(sources, targets, split, dataset, folder, layers=layers, settings=settings, progress=progress),
-        folder,
-    )
+    settings: Any = {"layers": options.layers, "settings": options.settings, "progress": progress}
+    return probe_sources(sources, targets, split, dataset, folder, **settings), folder
 
 
 def _newest(folder: Path) -> Path | None:
-    found = [path.parent for path in folder.glob("*/config.json")]
-    return max(found, key=lambda path: (path / "config.json").stat().st_mtime_ns, default=None)
+    runs = [path.parent for path in folder.glob("*/config.json")]
+    return max(runs, key=lambda path: (path / "config.json").stat().st_mtime_ns, default=None)
 
 
 def _split(config: RunConfig, dataset: Dataset) -> StorySplit:
@@ -96,21 +107,15 @@ def _common(splits: Sequence[StorySplit]) -> StorySplit:
     return StorySplit(train, (), test)
 
 
-def _targets(
-    dataset: Dataset,
-    split: StorySplit,
-    config: ModelConfig,
-    embeddings: Path | str | None,
-    files: Sequence[Path | str],
-) -> list[Target]:
-    stories = [*split.train, *split.test]
+def _targets(dataset: Dataset, split: StorySplit, config: ModelConfig, options: ProbeOptions) -> list[Target]:
+    stories, embeddings = [*split.train, *split.test], options.embeddings
     targets = [mel_target(dataset, stories, clock=config.clock)]
     planted = dataset.root / "derivative" / "embeddings.txt"
     if embeddings is None and planted.is_file():
         embeddings = planted
     if embeddings is not None:
         targets.append(word_target(dataset, stories, embeddings, clock=config.clock))
-    targets += [file_target(path, dataset, stories) for path in files]
+    targets += [file_target(path, dataset, stories) for path in options.files]
     names = [target.name for target in targets]
     if len(set(names)) < len(names):
         raise ConfigError(f"--target: two targets share a name ({', '.join(names)}); rename a file.")

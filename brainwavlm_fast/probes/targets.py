@@ -1,4 +1,4 @@
-"""What probes predict, at TR rate: filterbank energies of the sound, embeddings of the words, or the user's own."""
+"""What probes predict, at TR rate: filterbank energies of the sound, embeddings of the words, or the user's file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cached_files import file_digest, key_digest
 from ..data import (
     SAMPLE_RATE,
     Dataset,
@@ -36,9 +37,9 @@ class Target:
 
     Attributes
     ----------
-    name, title : short, and for people.
-    stories : story -> (n_trs, n_dimensions), a row a response.
-    notes : what should be said about it, in the summary.
+    name, title : for file names, and human-readable.
+    stories : story -> (n_trs, n_dimensions), one row per response.
+    notes : what the summary records of it.
     """
 
     name: str
@@ -57,13 +58,14 @@ def mel_target(dataset: Dataset, stories: Sequence[str], *, clock: Any = "sound"
 
     Each band's mean is taken out before the Lanczos filter, so that a story's edges do not look quiet.
     """
-    found = {}
+    energies = {}
     for story in stories:
         frames = log_mel(load_audio(dataset.require(dataset.audio_path(story))), hop=_HOP, n_mels=N_BANDS)
         frames -= frames.mean(axis=0)
         times = (np.arange(len(frames)) * _HOP + WINDOW_SAMPLES / 2) / SAMPLE_RATE
-        found[story] = lanczos_weights(times, response_times(dataset.n_trs(story), clock=clock)) @ frames.astype(float)
-    return Target("mel", f"log-mel filterbank ({N_BANDS} bands)", found)
+        weights = lanczos_weights(times, response_times(dataset.n_trs(story), clock=clock))
+        energies[story] = weights @ frames.astype(float)
+    return Target("mel", f"log-mel filterbank ({N_BANDS} bands)", energies)
 
 
 def word_target(
@@ -75,12 +77,13 @@ def word_target(
 
     Raises
     ------
-    DataError : a TextGrid or the embeddings will not do, or not one word of a story has an embedding.
+    DataError : a TextGrid or the embeddings are missing or invalid, or not one word of a story has an embedding.
     """
-    spoken = {story: words(read_textgrid(dataset.require(dataset.textgrid_path(story)))) for story in stories}
+    transcripts = {story: dataset.require(dataset.textgrid_path(story)) for story in stories}
+    spoken = {story: words(read_textgrid(path)) for story, path in transcripts.items()}
     counts = Counter(word.text for said in spoken.values() for word in said)
     table = read_embeddings(embeddings, counts, cache=cache)
-    found = {}
+    summed = {}
     for story, said in spoken.items():
         known = [word for word in said if word.text in table.vectors]
         if not known:
@@ -89,26 +92,27 @@ def word_target(
             )
         middles = np.array([(word.start + word.end) / 2 for word in known])
         vectors = np.array([table.vectors[word.text] for word in known], dtype=np.float64)
-        found[story] = lanczos_weights(middles, response_times(dataset.n_trs(story), clock=clock)) @ vectors
+        summed[story] = lanczos_weights(middles, response_times(dataset.n_trs(story), clock=clock)) @ vectors
     missing = Counter({word: n for word, n in counts.items() if word not in table.vectors})
     notes = {
         "embeddings": str(embeddings),
+        "contents": key_digest([file_digest(path) for path in (Path(embeddings), *transcripts.values())]),
         "n_words": counts.total(),
         "n_out_of_vocabulary": missing.total(),
         "most_frequent_out_of_vocabulary": [word for word, _ in missing.most_common(10)],
     }
-    return Target("words", f"word embeddings ({table.n_dimensions} dimensions)", found, notes)
+    return Target("words", f"word embeddings ({table.n_dimensions} dimensions)", summed, notes)
 
 
 def file_target(path: Path | str, dataset: Dataset, stories: Sequence[str]) -> Target:
-    """The user's own: an HDF5 file with a dataset (n_trs, n_dimensions) a story, a row a response.
+    """The user's target: an HDF5 file with one dataset (n_trs, n_dimensions) per story, one row per response.
 
     Raises
     ------
-    DataError : a story is missing, has another shape, or holds what is not a number; or no dimension varies.
+    DataError : a story is missing, has another shape, or holds NaN or infinity; or no dimension varies.
     """
     path = Path(path)
     varies = usable_dimensions(path, dataset, stories)
-    found = {story: read_target(path, dataset, story)[:, varies].astype(np.float64) for story in stories}
-    notes = {"file": str(path), "n_constant": int((~varies).sum())}
-    return Target(path.stem, f"{path.name} ({varies.sum()} dimensions)", found, notes)
+    values = {story: read_target(path, dataset, story)[:, varies].astype(np.float64) for story in stories}
+    notes = {"file": str(path), "contents": file_digest(path), "n_constant": int((~varies).sum())}
+    return Target(path.stem, f"{path.name} ({varies.sum()} dimensions)", values, notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-from ..results.folders import END_OF_GRID
+from ..results.folders import END_OF_GRID, teacher_score
 from ..results.saved import Saved, SavedRun
 
 _DEPARTURES = (
@@ -80,7 +80,7 @@ def _of_voxels(evaluation: dict[str, Any], where: str) -> Iterator[Finding]:
             "note", where, "Auditory cortex is not known in this data set, so that its means are missing; they need a "
             "mask_ac.nii.gz beside mask_thick.nii.gz.",
         )  # fmt: skip
-    if encoding["all"].get("ceiling") is not None:
+    if teacher_score(encoding["all"]) is not None:
         yield Finding("note", where, "The brain is planted: how large an effect is was chosen when it was simulated.")
     if evaluation["significance"] is None:
         yield Finding(

@@ -34,11 +34,24 @@ def finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     there = summary.get("settings") if isinstance(summary, dict) else None
     if there == settings:
         return dict(summary)
+    older = [name for name in settings if isinstance(there, dict) and name not in there]
+    if older:
+        version = summary.get("provenance", {}).get("versions", {}).get("brainwavlm-fast", "unknown")
+        raise BwlmError(
+            f"{folder} holds results of an earlier version ({version}), which did not record {', '.join(older)}; it "
+            f"was not overwritten. Give this one another name, such as --out {folder.name}-2."
+        )
     differs = [name for name in settings if not isinstance(there, dict) or there.get(name) != settings[name]]
     raise BwlmError(
         f"{folder} holds results of other settings ({', '.join(differs)}); it was not overwritten. "
         f"Give this one a name of its own, such as --out {folder.name}-2."
     )
+
+
+def teacher_score(numbers: Mapping[str, Any]) -> float | None:
+    """Ridge on a simulated brain's teacher, of a voxel set's numbers; earlier versions called it ``ceiling``."""
+    score: float | None = numbers.get("teacher", numbers.get("ceiling"))
+    return score
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], **attributes: Any) -> None:

@@ -23,7 +23,7 @@ def test_table_then_the_same_as_json(run: Path) -> None:
     (run / "config.json").write_text(json.dumps(config))
     shown = bwlm(run, "--chunk", 4, "--epochs", "1-2")
     assert shown.exit_code == 0, shown.output
-    for words in ("whole cortex", "auditory cortex (AC)", "rest (all but AC)", "pre-trained", "tuned", "ceiling"):
+    for words in ("whole cortex", "auditory cortex (AC)", "rest (all but AC)", "pre-trained", "tuned", "teacher"):
         assert words in shown.stdout
     assert "tuned on all-minus-ac-or-rh" in shown.stdout
     assert shown.stdout.count("all-minus-ac-or-rh") == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,15 +14,16 @@ import pytest
 from brainwavlm_fast.data import Dataset, load_audio, make_split
 from brainwavlm_fast.errors import BwlmError, CheckpointError, ConfigError, DataError
 from brainwavlm_fast.evaluation.encoding import RidgeSettings, encode
-from brainwavlm_fast.evaluation.evaluate import evaluate_run
+from brainwavlm_fast.evaluation.evaluate import EvaluationOptions, evaluate_run
 from brainwavlm_fast.evaluation.responses import DatasetResponses
-from brainwavlm_fast.features import store as features_module
-from brainwavlm_fast.model import BrainWavLM
+from brainwavlm_fast.model import BrainWavLM, Story
 from brainwavlm_fast.progress import Progress
+from brainwavlm_fast.results.folders import teacher_score
 from brainwavlm_fast.stats.noise_ceiling import noise_ceiling
 from tests.helpers.run_folder import CONSTANT_VOXEL, N_VOXELS, NAN_VOXEL, STORIES, make_run
 
 RIDGE = RidgeSettings(chunk_length=4)
+OPTIONS = EvaluationOptions(ridge=RIDGE)
 
 
 class Listener(Progress):
@@ -35,7 +37,7 @@ class Listener(Progress):
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory, tree: Path, tiny_wavlm: Path) -> tuple[Path, dict]:
     run = make_run(tmp_path_factory.mktemp("runs") / "run", tree, tiny_wavlm)
-    return run, evaluate_run(run, ridge=RIDGE)
+    return run, evaluate_run(run, options=OPTIONS)
 
 
 def by_hand(run: Path, tree: Path, epoch: int, alphas: object = None) -> object:
@@ -63,7 +65,7 @@ def test_summary_holds_what_the_voxel_arrays_say(evaluated: tuple[Path, dict]) -
             assert numbers[kind] == pytest.approx(np.nanmean(arrays[f"encoding/{kind}"][mask]), abs=1e-12)
         assert numbers["n_voxels"] == (mask & ~arrays["excluded"]).sum()
         assert numbers["n_voxels"] + numbers["n_excluded"] == mask.sum()
-        assert numbers["ceiling"] is None
+        assert numbers["teacher"] is None
     assert summary["noise_ceiling"] is None
     assert summary["encoding"]["ac"]["n_excluded"] == 1
     assert arrays["curve/test"].shape == (3, N_VOXELS)
@@ -100,7 +102,7 @@ def test_the_best_epoch_is_chosen_by_validation_and_cross_validated_anew(
 
 def test_a_frozen_encoder_gains_exactly_nothing(tmp_path: Path, tree: Path, tiny_wavlm: Path) -> None:
     run = make_run(tmp_path / "frozen", tree, tiny_wavlm, finetune="frozen")
-    summary = evaluate_run(run, ridge=RIDGE)
+    summary = evaluate_run(run, options=OPTIONS)
     with h5py.File(run / "evaluation/voxels.hf5") as file:
         curve = file["curve/test"][:]
         assert np.array_equal(file["encoding/tuned"][:], file["encoding/pretrained"][:], equal_nan=True)
@@ -112,45 +114,48 @@ def test_a_frozen_encoder_gains_exactly_nothing(tmp_path: Path, tree: Path, tiny
 def test_an_evaluation_that_is_there_is_read_back_and_no_other_overwrites_it(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    summary = evaluate_run(run, ridge=RIDGE)
+    summary = evaluate_run(run, options=OPTIONS)
     before = (run / "evaluation/summary.json").stat().st_mtime_ns
     listener = Listener()
     with monkeypatch.context() as patch:
         patch.setattr("brainwavlm_fast.evaluation.epoch_selection.encode", None)  # nothing may be computed
-        assert evaluate_run(run, ridge=RIDGE, progress=listener) == summary
+        assert evaluate_run(run, options=OPTIONS, progress=listener) == summary
     assert any("already" in said for said in listener.said)
     with pytest.raises(BwlmError, match=r"other settings \(ridge\).*--out evaluation-2"):
-        evaluate_run(run, ridge=RidgeSettings(chunk_length=4, seed=1))
+        evaluate_run(run, options=replace(OPTIONS, ridge=replace(RIDGE, seed=1)))
     with pytest.raises(BwlmError, match=r"other settings \(epochs\)"):
-        evaluate_run(run, ridge=RIDGE, epochs=[1])
+        evaluate_run(run, options=replace(OPTIONS, epochs=[1]))
     assert (run / "evaluation/summary.json").stat().st_mtime_ns == before
-    other = evaluate_run(run, ridge=RIDGE, epochs=[1], out="evaluation-2")
+    other = evaluate_run(run, options=replace(OPTIONS, epochs=[1]), out="evaluation-2")
     assert [point["epoch"] for point in other["curve"]] == [0, 1]
     assert other["curve"][1]["test"] == summary["curve"][1]["test"]
 
 
 def test_a_stopped_evaluation_goes_on_from_the_features_it_has(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoded: list[int] = []
-    encode_epoch = features_module.EpochFeatures._encode
+    computed: list[Story] = []
+    features = Story.features
 
-    def stopping(self: object, epoch: int, story: object) -> object:
-        if len(encoded) == 5:
+    def counting(story: Story, *args: object, **options: object) -> object:
+        computed.append(story)
+        return features(story, *args, **options)
+
+    def stopping(story: Story, *args: object, **options: object) -> object:
+        if len(computed) == 5:
             raise KeyboardInterrupt
-        encoded.append(epoch)
-        return encode_epoch(self, epoch, story)
+        return counting(story, *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(features_module.EpochFeatures, "_encode", stopping)
+        patch.setattr(Story, "features", stopping)
         with pytest.raises(KeyboardInterrupt):
-            evaluate_run(run, ridge=RIDGE)
+            evaluate_run(run, options=OPTIONS)
     assert len(list((run / "evaluation/features").rglob("*.hf5"))) == 5
     damaged = next((run / "evaluation/features").rglob("*.hf5"))
     damaged.write_bytes(b"cut off")
-    monkeypatch.setattr(features_module.EpochFeatures, "_encode", lambda *a: encoded.append(a[1]) or encode_epoch(*a))
-    resumed = evaluate_run(run, ridge=RIDGE)
-    assert len(encoded) == 5 + (3 * 4 - 5 + 1)
+    monkeypatch.setattr(Story, "features", counting)
+    resumed = evaluate_run(run, options=OPTIONS)
+    assert len(computed) == 5 + (3 * 4 - 5 + 1)
     shutil.rmtree(run / "evaluation")
-    whole = evaluate_run(run, ridge=RIDGE)
+    whole = evaluate_run(run, options=OPTIONS)
     assert resumed == whole
 
 
@@ -158,25 +163,25 @@ def test_without_a_validation_story_the_last_epoch_stands(run: Path) -> None:
     config = json.loads((run / "config.json").read_text())
     config["train"]["validation"] = []
     (run / "config.json").write_text(json.dumps(config))
-    summary = evaluate_run(run, ridge=RIDGE)
+    summary = evaluate_run(run, options=OPTIONS)
     assert summary["best_epoch"] == 2
     assert "no validation story" in summary["best_epoch_by"]
     assert summary["curve"][0]["validation"]["all"] is None
 
 
-def test_a_planted_ceiling_is_reported(run: Path, tree: Path, tmp_path: Path) -> None:
+def test_a_simulated_brains_teacher_is_reported(run: Path, tree: Path, tmp_path: Path) -> None:
     planted = shutil.copytree(tree, tmp_path / "planted")
     (planted / "truth").mkdir()
     values = np.linspace(0.1, 0.5, N_VOXELS)
     with h5py.File(planted / "truth/UTS02.hf5", "w") as file:
         file["teacher_ridge"] = values
-    summary = evaluate_run(run, data=planted, ridge=RIDGE)
+    summary = evaluate_run(run, data=planted, options=OPTIONS)
     kept = np.delete(values, [NAN_VOXEL, CONSTANT_VOXEL])
-    assert summary["encoding"]["all"]["ceiling"] == pytest.approx(kept.mean())
+    assert summary["encoding"]["all"]["teacher"] == pytest.approx(kept.mean())
     with h5py.File(planted / "truth/UTS02.hf5", "w") as file:
         file["teacher_ridge"] = values[:-1]
     with pytest.raises(DataError, match="30 voxels"):
-        evaluate_run(run, data=planted, ridge=RIDGE, out="again")
+        evaluate_run(run, data=planted, options=OPTIONS, out="again")
 
 
 def test_significance_and_noise_ceiling_of_the_test_story(run: Path, tree: Path, tmp_path: Path) -> None:
@@ -186,7 +191,7 @@ def test_significance_and_noise_ceiling_of_the_test_story(run: Path, tree: Path,
     repeats[:, :, 5] = repeats[0, :, 5]
     with h5py.File(path, "a") as file:
         file["individual_repeats"] = repeats
-    summary = evaluate_run(run, data=planted, ridge=RIDGE, n_permutations=50)
+    summary = evaluate_run(run, data=planted, options=replace(OPTIONS, n_permutations=50))
     with h5py.File(run / "evaluation/voxels.hf5") as file:
         arrays = {name: file[name][:] for name in ("noise_ceiling", "normalised/tuned", "encoding/tuned")}
         p, q = file["significance/tuned/p"][:], file["significance/tuned/q"][:]
@@ -210,7 +215,7 @@ def test_significance_and_noise_ceiling_of_the_test_story(run: Path, tree: Path,
 
 def test_many_voxels_at_an_end_of_the_grid_are_said(run: Path) -> None:
     listener = Listener()
-    summary = evaluate_run(run, ridge=RidgeSettings(chunk_length=4, alphas=(1.0, 1.1)), progress=listener)
+    summary = evaluate_run(run, options=replace(OPTIONS, ridge=replace(RIDGE, alphas=(1.0, 1.1))), progress=listener)
     census = summary["alphas"]["pretrained"]
     assert census["smallest"] + census["largest"] == 28
     assert any("warning" in said and "wider grid" in said for said in listener.said)
@@ -220,7 +225,7 @@ def test_runs_that_will_not_do(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a run"):
         evaluate_run(tmp_path)
     with pytest.raises(ConfigError, match=r"no checkpoint of epoch 7; saved: 0, 1, 2"):
-        evaluate_run(run, epochs=[7])
+        evaluate_run(run, options=EvaluationOptions([7]))
     for name in ("", "..", "a/b", "checkpoints", "/tmp"):
         with pytest.raises(ConfigError, match="--out"):
             evaluate_run(run, out=name)
@@ -230,16 +235,31 @@ def test_runs_that_will_not_do(run: Path, tmp_path: Path) -> None:
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-50])
     with pytest.raises(CheckpointError, match="adapter_model"):
-        evaluate_run(run, ridge=RIDGE)
+        evaluate_run(run, options=OPTIONS)
     (run / "checkpoints/epoch-001/state.json").write_text(
         json.dumps({"files": {"adapter/adapter_model.safetensors": "0" * 64}})
     )
     with pytest.raises(CheckpointError, match="damaged"):
-        evaluate_run(run, ridge=RIDGE)
+        evaluate_run(run, options=OPTIONS)
     weights.unlink()
     with pytest.raises(CheckpointError, match="missing"):
-        evaluate_run(run, ridge=RIDGE)
+        evaluate_run(run, options=OPTIONS)
     shutil.rmtree(run / "checkpoints/epoch-000")
     with pytest.raises(CheckpointError, match="epoch-000"):
-        evaluate_run(run, ridge=RIDGE)
+        evaluate_run(run, options=OPTIONS)
     assert not (run / "evaluation/summary.json").exists()
+
+
+def test_results_of_an_earlier_version_are_named(run: Path) -> None:
+    evaluate_run(run, options=OPTIONS)
+    path = run / "evaluation/summary.json"
+    summary = json.loads(path.read_text())
+    del summary["settings"]["base"]
+    path.write_text(json.dumps(summary))
+    with pytest.raises(BwlmError, match=r"results of an earlier version \(.+\), which did not record base"):
+        evaluate_run(run, options=OPTIONS)
+
+
+def test_what_earlier_versions_called_ceiling_is_read() -> None:
+    assert teacher_score({"teacher": 0.5}) == teacher_score({"ceiling": 0.5}) == 0.5
+    assert teacher_score({"ceiling": None}) is None

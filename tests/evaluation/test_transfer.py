@@ -15,7 +15,7 @@ from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.data import Dataset, load_audio, make_split
 from brainwavlm_fast.errors import BwlmError, CheckpointError, ConfigError
 from brainwavlm_fast.evaluation.encoding import RidgeSettings, encode
-from brainwavlm_fast.evaluation.evaluate import evaluate_run
+from brainwavlm_fast.evaluation.evaluate import EvaluationOptions, evaluate_run
 from brainwavlm_fast.evaluation.responses import DatasetResponses
 from brainwavlm_fast.evaluation.transfer import transfer
 from brainwavlm_fast.model import BrainWavLM
@@ -48,7 +48,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, two_subjects: Path, tiny_wavl
     made = []
     for name, best in (("first", 1), ("second", 0)):
         run = make_run(tmp_path_factory.mktemp("runs") / name, two_subjects, tiny_wavlm, n_epochs=1)
-        evaluate_run(run, ridge=RIDGE, n_permutations=0)
+        evaluate_run(run, options=EvaluationOptions(ridge=RIDGE, n_permutations=0))
         summary = json.loads((run / "evaluation/summary.json").read_text())
         (run / "evaluation/summary.json").write_text(json.dumps({**summary, "best_epoch": best}))
         made.append(run)

@@ -31,7 +31,7 @@ def summary(*, validation: bool = True, sets: tuple[str, ...] = ("all", "lh", "a
             }
             for epoch in (0, 1, 3, 5)
         ],
-        "encoding": {name: {"n_voxels": 1234, "ceiling": 0.6 if name == "all" else None} for name in sets},
+        "encoding": {name: {"n_voxels": 1234, "teacher": 0.6 if name == "all" else None} for name in sets},
     }
 
 
@@ -57,8 +57,8 @@ def test_a_png_with_labelled_axes_and_the_summarys_points(tmp_path: Path, drawn:
     curves = {line.get_label(): line for line in test.get_lines()}
     assert list(curves["Whole cortex (1,234 voxels)"].get_xdata()) == [0, 1, 3, 5]
     assert list(curves["Outside auditory cortex (1,234 voxels)"].get_ydata()) == pytest.approx([0.4, 0.41, 0.43, 0.45])
-    assert list(curves["Whole cortex: ceiling"].get_ydata()) == [0.6, 0.6]
-    assert "Auditory cortex: ceiling" not in curves
+    assert list(curves["Whole cortex: teacher"].get_ydata()) == [0.6, 0.6]
+    assert "Auditory cortex: teacher" not in curves
     filled = [line for line in test.get_lines() if list(line.get_xdata()) == [3]]
     assert len(filled) == 3
     colours = {line.get_color() for label, line in curves.items() if "voxels" in label}

@@ -60,7 +60,11 @@ def test_a_view_is_made_once_and_again_when_a_surface_changes(own_tree, tmp_path
     for name in ("vertices", "shade", "vertex_voxels", "origins"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     assert (first.n_left, first.scale) == (again.n_left, again.scale)
-    os.utime(own_tree.root / "derivative/pycortex-db/UTS01/surfaces/flat_lh.gii", (1, 1))
+    surface = own_tree.root / "derivative/pycortex-db/UTS01/surfaces/flat_lh.gii"
+    before = surface.stat()
+    surface.write_bytes(surface.read_bytes().replace(b"UTF-8", b"utf-8", 1))
+    os.utime(surface, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert surface.stat().st_size == before.st_size
     open_view(own_tree, "UTS01", width=WIDTH, cache=tmp_path / "cache")
     assert len(made) == 2
     for path in (tmp_path / "cache").iterdir():

@@ -123,7 +123,7 @@ def _write_evaluation(
         name: {
             "pretrained": means(before)[name],
             "tuned": means(after)[name],
-            "ceiling": None,
+            "teacher": None,
             "n_voxels": int((mask & ~excluded).sum()),
             "n_excluded": int((mask & excluded).sum()),
         }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import WavLMConfig, WavLMModel
 
@@ -42,6 +45,20 @@ def save_tiny(folder: Path, *, seed: int = 0, **changes: object) -> Path:
             torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
     model.save_pretrained(folder)
     return folder
+
+
+def change_weight(folder: Path, name: str = "encoder.layers.0.attention.q_proj.weight") -> None:
+    """Change the first number of a saved model's weight in place; the file's size and time of change stay."""
+    path = folder / "model.safetensors"
+    before, contents = path.stat(), bytearray(path.read_bytes())
+    n_header = int.from_bytes(contents[:8], "little")
+    first = 8 + n_header + json.loads(contents[8 : 8 + n_header])[name]["data_offsets"][0]
+    number = np.frombuffer(contents, "<f4", 1, first) + np.float32(0.5)
+    contents[first : first + 4] = number.astype("<f4").tobytes()
+    path.write_bytes(contents)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
 
 
 def save_tiny_gpt(folder: Path, text: str) -> Path:

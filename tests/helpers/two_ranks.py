@@ -16,7 +16,7 @@ from brainwavlm_fast.data import Dataset
 from brainwavlm_fast.distributed import Ranks, opened_ranks
 from brainwavlm_fast.errors import BwlmError
 from brainwavlm_fast.evaluation.encoding import RidgeSettings
-from brainwavlm_fast.evaluation.evaluate import evaluate_run
+from brainwavlm_fast.evaluation.evaluate import EvaluationOptions, evaluate_run
 from brainwavlm_fast.model import BrainWavLM
 from brainwavlm_fast.progress import Progress
 from brainwavlm_fast.ridge import cholesky as ridge_factors
@@ -68,7 +68,8 @@ def evaluate(folder: Path, out: str, ranks: Ranks) -> None:
     ridge_factors._pays = lambda *sizes: False  # few targets would be one tile, for one rank
     RidgePlan.tile_width = lambda self: 8
     significance._VOXELS_AT_ONCE = 16
-    evaluate_run(folder / "one", out=out, epochs=[2], ridge=RidgeSettings(chunk_length=4), ranks=ranks)
+    options = EvaluationOptions([2], RidgeSettings(chunk_length=4))
+    evaluate_run(folder / "one", out=out, options=options, ranks=ranks)
     rng = np.random.default_rng(0)
     measured, predicted = rng.standard_normal((2, 44, 50))
     measured[3, 5] = np.nan

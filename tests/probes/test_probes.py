@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.data import Dataset, StorySplit, load_audio
 from brainwavlm_fast.errors import BwlmError, ConfigError, DataError
-from brainwavlm_fast.features.sources import LayerFeatures, run_source
-from brainwavlm_fast.model import BrainWavLM
+from brainwavlm_fast.features.sources import run_source
+from brainwavlm_fast.features.store import FeatureStore
+from brainwavlm_fast.model import BrainWavLM, Encoder
 from brainwavlm_fast.probes.fit import ProbeSettings, probe_layers
-from brainwavlm_fast.probes.run import probe_runs
+from brainwavlm_fast.probes.run import ProbeOptions, probe_runs
 from brainwavlm_fast.probes.targets import Target, file_target, mel_target, word_target
 from tests.helpers.run_folder import STORIES, make_run
 from tests.helpers.tiny import save_tiny_gpt
@@ -82,13 +83,13 @@ def test_a_story_without_a_known_word_is_refused(spoken: Path) -> None:
 def test_what_a_layer_holds_linearly_is_found_and_noise_is_not(run: Path, tree: Path) -> None:
     """Targets made of one layer's own features, one TR later, and of nothing."""
     dataset, rng = Dataset(tree), np.random.default_rng(0)
-    features = LayerFeatures(run_source(run), dataset, layers=[1, 2])
+    features = FeatureStore([run_source(run)], dataset, layers=[1, 2])
     split = StorySplit(("adventure", "bicycle", "fromboyhoodtofatherhood"), (), TEST)
     stories = [*split.train, *split.test]
     features.compute(stories)
     mixing, planted, noise = rng.standard_normal((32, 2)), {}, {}
     for story in stories:
-        rows = features.load(story, 2)[features.context :]
+        rows = features.load(story, layer=2)[features.context :]
         rows = (rows - rows.mean(0)) / rows.std(0)
         planted[story] = np.vstack([rows[1:] @ mixing, np.zeros((1, 2))])  # what the next TR's window holds
         noise[story] = rng.standard_normal((len(rows), 2))
@@ -103,7 +104,10 @@ def test_what_a_layer_holds_linearly_is_found_and_noise_is_not(run: Path, tree: 
 
 def test_runs_are_compared_with_the_model_they_started_from(run: Path, spoken: Path, tmp_path: Path) -> None:
     summary, folder = probe_runs(
-        [run], data=spoken, embeddings=spoken / "glove.txt", settings=SETTINGS, out=tmp_path / "out"
+        [run],
+        data=spoken,
+        options=ProbeOptions(embeddings=spoken / "glove.txt", settings=SETTINGS),
+        out=tmp_path / "out",
     )
     assert summary["layers"] == [0, 1, 2, 3, 4]
     for name in ("mel", "words"):
@@ -121,51 +125,52 @@ def test_runs_are_compared_with_the_model_they_started_from(run: Path, spoken: P
 def test_epoch_0_changes_nothing_and_two_runs_have_a_spread(
     run: Path, spoken: Path, tmp_path: Path, tiny_wavlm: Path
 ) -> None:
-    start, _ = probe_runs([run], data=spoken, epoch=0, layers=[1, 2], settings=SETTINGS, out=tmp_path / "a")
+    start, _ = probe_runs([run], data=spoken, options=ProbeOptions([1, 2], 0, settings=SETTINGS), out=tmp_path / "a")
     np.testing.assert_allclose(start["targets"]["mel"]["improvement"], 0, atol=1e-6)
     other = make_run(tmp_path / "other", spoken, tiny_wavlm)
     config = json.loads((other / "config.json").read_text())
     config["train"]["roi"] = "ac"
     (other / "config.json").write_text(json.dumps(config))
-    both, _ = probe_runs([run, other], data=spoken, layers=[2], settings=SETTINGS, out=tmp_path / "b")
+    both, _ = probe_runs([run, other], data=spoken, options=ProbeOptions([2], settings=SETTINGS), out=tmp_path / "b")
     assert both["targets"]["mel"]["sem"] == [0.0]  # the same adapter twice
     assert list(both["targets"]["mel"]["tuned"]) == ["UTS02-nonac", "UTS02-ac"]
 
 
-def test_features_are_computed_once_and_layers_added(run: Path, tree: Path, monkeypatch) -> None:
+def test_features_are_computed_once_and_layers_added(run: Path, tree: Path, tmp_path: Path, monkeypatch) -> None:
     dataset, source = Dataset(tree), run_source(run)
-    LayerFeatures(source, dataset, layers=[1]).compute(["bicycle"])
-    more = LayerFeatures(source, dataset, layers=[1, 3])
-    one = more.load("bicycle", 1)
+    FeatureStore([source], dataset, tmp_path / "kept", layers=[1]).compute(["bicycle"])
+    more = FeatureStore([source], dataset, tmp_path / "kept", layers=[1, 3])
+    one = more.load("bicycle", layer=1)
     asked = []
-    plain = type(more._encoder).layer_features
-    monkeypatch.setattr(type(more._encoder), "layer_features", lambda s, f, k: asked.append(list(k)) or plain(s, f, k))
+    plain = Encoder.layer_features
+    monkeypatch.setattr(Encoder, "layer_features", lambda s, f, k: asked.append(list(k)) or plain(s, f, k))
     more.compute(["bicycle"])
     more.compute(["bicycle"])
     assert asked
     assert all(layers == [3] for layers in asked)
-    assert np.array_equal(more.load("bicycle", 1), one)
-    for path in more._folder.iterdir():
-        path.write_bytes(b"cut off")
+    assert np.array_equal(more.load("bicycle", layer=1), one)
+    (path,) = (tmp_path / "kept").rglob("*.hf5")
+    path.write_bytes(b"cut off")
     more.compute(["bicycle"])
-    np.testing.assert_allclose(more.load("bicycle", 1), one, atol=1e-5)
+    np.testing.assert_allclose(more.load("bicycle", layer=1), one, atol=1e-5)
 
 
 @pytest.mark.parametrize("finetune", ["lora", "full", "frozen"])
 def test_the_tuned_layer_has_the_runs_own_features(tree: Path, tmp_path: Path, tiny_wavlm: Path, finetune: str) -> None:
     run = make_run(tmp_path / "run", tree, tiny_wavlm, n_epochs=1, finetune=finetune)
-    features = LayerFeatures(run_source(run), Dataset(tree))
+    features = FeatureStore([run_source(run)], Dataset(tree), layers="all")
     features.compute(["bicycle"])
     model = BrainWavLM.from_pretrained(run / "checkpoints/epoch-001")
     expected = model.story_features(load_audio(tree / "stimuli/bicycle.wav"), STORIES["bicycle"])
-    np.testing.assert_allclose(features.load("bicycle", 2), expected, atol=1e-5)
+    np.testing.assert_allclose(features.load("bicycle", layer=2), expected, atol=1e-5)
     assert features.layers == [0, 1, 2, 3, 4]
 
 
 def test_another_epoch_has_features_of_its_own(run: Path, tree: Path) -> None:
-    prints = {run_source(run, epoch).fingerprint() for epoch in (0, 1, 2)}
-    assert len(prints | {run_source(run, 1).pretrained.fingerprint()}) == 4
-    assert run_source(run, 1).pretrained.fingerprint() == run_source(run, 2).pretrained.fingerprint()
+    epochs = FeatureStore([run_source(run, epoch) for epoch in (0, 1, 2)], Dataset(tree), layers=[1])
+    start = FeatureStore([run_source(run, 1).pretrained], Dataset(tree), layers=[1])
+    assert len({*epochs.identities.values(), *start.identities.values()}) == 4
+    assert run_source(run, 1).pretrained == run_source(run, 2).pretrained
 
 
 def test_the_users_own_target(tmp_path: Path) -> None:
@@ -277,6 +282,7 @@ def test_a_language_models_states_are_probed(run: Path, spoken: Path, tmp_path: 
     ],
 )
 def test_bad_input_is_named(run: Path, spoken: Path, tmp_path: Path, change, error, message) -> None:
+    options = ProbeOptions(**{"settings": SETTINGS, **change})
     with pytest.raises(error, match=message):
-        probe_runs([run], **({"data": spoken, "settings": SETTINGS, "out": tmp_path / "out"} | change))
+        probe_runs([run], data=spoken, out=tmp_path / "out", options=options)
     assert not (tmp_path / "out/summary.json").exists()

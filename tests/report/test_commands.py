@@ -71,13 +71,13 @@ def test_every_step_is_repeated_with_the_same_options(monkeypatch, tmp_path, pla
     (folder,), options = asked(monkeypatch, "brainwavlm_fast.evaluation.evaluate.evaluate_run", evaluate)
     settings = json.loads((run / "evaluation/summary.json").read_text())["settings"]
     assert folder == run
-    assert options["epochs"] == [2, 4]
-    assert options["n_permutations"] == settings["n_permutations"]
-    ridge = options["ridge"]
+    assert options["options"].epochs == [2, 4]
+    assert options["options"].n_permutations == settings["n_permutations"]
+    ridge = options["options"].ridge
     assert list(ridge.alphas) == pytest.approx(settings["ridge"]["alphas"], rel=1e-12)
     assert (ridge.chunk_length, ridge.n_splits, ridge.gap, ridge.seed) == (40, 3, 0, 0)
     (folders,), options = asked(monkeypatch, "brainwavlm_fast.probes.run.probe_runs", probe)
-    assert (folders, options["layers"], options["out"]) == ([run], [0, 3, 4], run / "probes")
+    assert (folders, options["options"].layers, options["out"]) == ([run], [0, 3, 4], run / "probes")
     (folders, out), options = asked(monkeypatch, "brainwavlm_fast.evaluation.transfer.transfer", transfer)
     assert (folders, out, options["subjects"]) == ([run], tmp_path / "transfer", ["UTS01", "UTS02"])
     (folders,), _ = asked(monkeypatch, "brainwavlm_fast.report.write_report", report)

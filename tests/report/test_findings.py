@@ -54,7 +54,7 @@ def test_a_usual_run(tmp_path):
         (lambda s: s.update(significance=None), "No significance was tested", "note"),
         (lambda s: s.update(noise_ceiling=None), "No noise ceiling", "note"),
         (lambda s: s["encoding"].pop("ac"), "Auditory cortex is not known", "note"),
-        (lambda s: s["encoding"]["all"].update(ceiling=0.3), "The brain is planted", "note"),
+        (lambda s: s["encoding"]["all"].update(teacher=0.3), "The brain is planted", "note"),
         (lambda s: s["data"].update(version="unknown"), "version is not known", "note"),
         (
             lambda s: s["alphas"]["tuned"].update(largest=40),
