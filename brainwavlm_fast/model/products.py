@@ -1,8 +1,8 @@
 """Matrix multiplications with a network's weights: LoRA's update beside them, frozen weights through oneDNN.
 
-torch gives float32 on a CPU to MKL, which leaves AVX-512 unused on processors that are not Intel's; oneDNN, which comes
-with torch as well and computes its convolutions and its bfloat16, uses it: twice the rate there, and the same elsewhere.
-torch's only plain door to it in float32 are the operators that its own compiler emits; without those MKL does all.
+torch gives float32 on a CPU to MKL, which leaves AVX-512 unused on processors that are not Intel's; oneDNN, which
+torch includes for its convolutions and its bfloat16, uses it: twice the rate there, and the same elsewhere. In float32
+torch reaches it only through operators that its own compiler emits; where those are missing, MKL computes all.
 
 ``transformers`` passes the projections' weights to a fused function, so that a LoRA adapter wrapped around
 ``q_proj.forward`` is never called and never trains. Here base product and low-rank update stand side by side, each

@@ -29,7 +29,7 @@ _WINDOWS_PER_PART = 256  # through the encoder between two reports of progress
 
 @dataclass(frozen=True)
 class CacheStatus:
-    """What :func:`cache_front_ends` did: GiB cached, and where (``memory``, ``disk``, ``no``: computed in every step)."""
+    """What :func:`cache_front_ends` cached: GiB, and where (``memory``, ``disk``; ``no``: computed in every step)."""
 
     gib: float
     where: str

@@ -53,7 +53,7 @@ def skip_layer(index: int, probability: float, training: bool) -> bool:
 
 
 def round_weights(layer: Any) -> None:
-    """Convert a layer's frozen weights to bfloat16, but for the gate's, which is computed in the hidden states' type."""
+    """Convert a layer's frozen weights to bfloat16, except the gate's, which stays in the hidden states' type."""
     for module in layer.modules():
         if isinstance(module, nn.Linear) and module is not layer.attention.gru_rel_pos_linear:
             for parameter in module.parameters():
