@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .products import frozen_product, onednn_is_faster, pack_weight
 
-_ROWS = 1024  # output positions at once: they, the kernel and the result stay in a core's cache
+ROWS_AT_ONCE = 1024  # output positions at once: they, the kernel and the result stay in a core's cache
 
 
 def convolutions(layers: Sequence[Any], waveforms: Tensor) -> Callable[[Tensor], Tensor]:
@@ -31,11 +31,11 @@ def convolutions(layers: Sequence[Any], waveforms: Tensor) -> Callable[[Tensor],
     another type than float32 it is torch's own; never in TF32.
     """
     if torch.is_grad_enabled() or not onednn_is_faster(waveforms[:1], layers[0].conv.out_channels):
-        return partial(_convolved, layers)
-    return partial(_multiplied, [_as_product(layer) for layer in layers])
+        return partial(convolve_with_torch, layers)
+    return partial(convolve_as_products, [_as_product(layer) for layer in layers])
 
 
-def _convolved(layers: Sequence[Any], waveforms: Tensor) -> Tensor:
+def convolve_with_torch(layers: Sequence[Any], waveforms: Tensor) -> Tensor:
     cudnn = torch.backends.cudnn  # which rounds float32 convolutions to TF32 unless told otherwise
     frames = waveforms[:, None]
     with cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic, allow_tf32=False):
@@ -44,7 +44,7 @@ def _convolved(layers: Sequence[Any], waveforms: Tensor) -> Tensor:
     return frames.transpose(1, 2)
 
 
-def _multiplied(layers: Sequence[_Conv], waveforms: Tensor) -> Tensor:
+def convolve_as_products(layers: Sequence[_Conv], waveforms: Tensor) -> Tensor:
     windows = []
     for frames in waveforms.unsqueeze(-1):
         for layer in layers:
@@ -82,7 +82,9 @@ class _Conv:
 
     def outputs(self, fields: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The layer's outputs at every position."""
-        return torch.cat([frozen_product(rows.contiguous(), weight, bias, self.after) for rows in fields.split(_ROWS)])
+        return torch.cat(
+            [frozen_product(rows.contiguous(), weight, bias, self.after) for rows in fields.split(ROWS_AT_ONCE)]
+        )
 
 
 class _GroupNormConv(_Conv):
@@ -116,8 +118,8 @@ class _WinogradConv(_Conv):
         frames = frames.contiguous()
         n_positions, width = (len(frames) - 3) // 2 + 1, frames.shape[1]
         out = frames.new_empty(n_positions, self.conv.out_channels)
-        for start in range(0, n_positions - 1, _ROWS):
-            end = min(start + _ROWS, n_positions - n_positions % 2)
+        for start in range(0, n_positions - 1, ROWS_AT_ONCE):
+            end = min(start + ROWS_AT_ONCE, n_positions - n_positions % 2)
             frame = frames[2 * start : 2 * end].view(-1, 4, width).unbind(dim=1)
             fourth = frames[2 * start + 4 : 2 * end + 1 : 4]
             shared = frozen_product(frame[2].contiguous(), self.shared, self.bias)

@@ -25,8 +25,8 @@ from transformers.activations import GELUActivation
 from .lora import adapted, dropped, low_rank
 
 Then = Callable[[Tensor], Tensor] | None
-_FEW = 200_000  # multiplications of a product below which oneDNN's preparation costs more than it gains
-_PACKED = "_packed_weight"
+FEW_MULTIPLICATIONS = 200_000  # multiplications of a product below which oneDNN's preparation costs more than it gains
+PACKED_WEIGHT = "_packed_weight"
 _PITCH = 8  # elements to which the inner size of a bfloat16 product is padded, for the tensor cores
 
 
@@ -51,9 +51,9 @@ def product(
     elif torch.is_grad_enabled():
         out = _OneDnn.apply(x, weight.to(dtype), bias.to(dtype))
     elif update is None:
-        return frozen_product(x, getattr(base, _PACKED, weight.to(dtype)), bias.to(dtype), then)
+        return frozen_product(x, getattr(base, PACKED_WEIGHT, weight.to(dtype)), bias.to(dtype), then)
     else:
-        out = frozen_product(x, getattr(base, _PACKED, weight.to(dtype)), bias.to(dtype))
+        out = frozen_product(x, getattr(base, PACKED_WEIGHT, weight.to(dtype)), bias.to(dtype))
     if update is not None:
         out = out + F.linear(update, up * scale)
     return out if then is None else then(out)
@@ -62,8 +62,8 @@ def product(
 def frozen_product(x: Tensor, weight: Tensor, bias: Tensor | None, then: Then = None) -> Tensor:
     """``then(x W^T + b)`` without a gradient, where :func:`onednn_is_faster` says so; W plain or packed."""
     if isinstance(then, GELUActivation):
-        return _linear(x, weight, bias, "gelu")
-    out = _linear(x, weight, bias)
+        return onednn_linear(x, weight, bias, "gelu")
+    out = onednn_linear(x, weight, bias)
     return out if then is None else then(out)
 
 
@@ -80,22 +80,22 @@ def packed_weights(module: nn.Module) -> Iterator[None]:
     try:
         for linear in linears:
             if _reachable(linear.weight) and not torch.is_grad_enabled():
-                setattr(linear, _PACKED, pack_weight(linear.weight))
+                setattr(linear, PACKED_WEIGHT, pack_weight(linear.weight))
         yield
     finally:
         for linear in linears:
-            vars(linear).pop(_PACKED, None)
+            vars(linear).pop(PACKED_WEIGHT, None)
 
 
 def onednn_is_faster(x: Tensor, n_outputs: int) -> bool:
     """Whether oneDNN can multiply ``x`` with a weight of ``n_outputs``, and is the faster."""
-    return _reachable(x) and x.numel() * n_outputs >= _FEW
+    return _reachable(x) and x.numel() * n_outputs >= FEW_MULTIPLICATIONS
 
 
 def _reachable(x: Tensor) -> bool:
     if torch.compiler.is_compiling():  # torch's compiler emits the operator for constant weights alone
         return False
-    return x.device.type == "cpu" and x.dtype == torch.float32 and _ONE_DNN
+    return x.device.type == "cpu" and x.dtype == torch.float32 and ONEDNN_AVAILABLE
 
 
 class _OneDnn(torch.autograd.Function):
@@ -104,13 +104,13 @@ class _OneDnn(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(weight)
-        return _linear(x, weight, bias)
+        return onednn_linear(x, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (weight,) = ctx.saved_tensors
-        return _linear(grad, weight.T, None), None, None
+        return onednn_linear(grad, weight.T, None), None, None
 
 
 class _RoundedOnce(torch.autograd.Function):
@@ -137,17 +137,17 @@ class _RoundedOnce(torch.autograd.Function):
         return for_x, wide @ up, wide.flatten(0, -2).T @ low.flatten(0, -2), None, None
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
+def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
     out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "none")
     return out
 
 
-def _is_available() -> bool:
+def onednn_is_available() -> bool:
     try:
         one = torch.ones(1, 1)
-        return bool(torch.equal(_linear(one, pack_weight(one), one[0]), one + one))
+        return bool(torch.equal(onednn_linear(one, pack_weight(one), one[0]), one + one))
     except (AttributeError, RuntimeError):
         return False
 
 
-_ONE_DNN = _is_available()
+ONEDNN_AVAILABLE = onednn_is_available()

@@ -45,7 +45,7 @@ class Position:
 
 @dataclass(frozen=True)
 class CarriedContext:
-    """The previous block's last TR features, detached, which the block of ``story`` from ``start`` on reuses as context."""
+    """The previous block's last TR features, detached: context of the block of ``story`` that starts at ``start``."""
 
     story: str
     start: int

@@ -143,7 +143,7 @@ class Loop:
             advance(done)
             self._step_started = time.perf_counter()
             for start in range(done, len(blocks), n_blocks):
-                unread.append(self._train_step(blocks[start : start + n_blocks], stopped))
+                unread.append(self.train_step(blocks[start : start + n_blocks], stopped))
                 stop = False
                 while unread and not (unread[0].late and len(unread) == 1):
                     stop |= self._report(unread.popleft(), advance)
@@ -163,7 +163,8 @@ class Loop:
                 if at_save and self.position.block < len(blocks):
                     self._save(end_of_epoch=False)
 
-    def _train_step(self, batch: Sequence[Block], stopped: Callable[[], bool]) -> StepResult:
+    def train_step(self, batch: Sequence[Block], stopped: Callable[[], bool]) -> StepResult:
+        """One optimizer step over a batch of blocks."""
         number, block = self.position.step + 1, self.gradient.local_block(batch)
         responses = {} if block is None else self.loader.block(block)
         values = self.gradient.compute(number, batch, responses, stop=stopped())
@@ -236,8 +237,8 @@ def _stop_requested() -> Iterator[Callable[[], bool]]:
             signal.signal(number, before[number])
 
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
+        for watched in (signal.SIGINT, signal.SIGTERM):
+            before[watched] = signal.signal(watched, note)
     except ValueError:  # not the main thread: signals belong to other code
         before.clear()
     try:

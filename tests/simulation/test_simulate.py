@@ -125,7 +125,7 @@ def heard(made):
     encoder = Encoder.from_config(config).eval()
     audio = load_audio(Dataset(made[0]).audio_path(TEST))
     story = Story(audio, 20, config, for_training=False)
-    story.keep_front_end(encoder)
+    cache_front_end(encoder, story)
     return encoder, story
 
 
