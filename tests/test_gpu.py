@@ -12,7 +12,7 @@ import torch
 
 from brainwavlm_fast import RidgeCV, kernels, ops, reference
 from brainwavlm_fast.config import ModelConfig
-from brainwavlm_fast.model import BrainWavLM, Story
+from brainwavlm_fast.model import BrainWavLM, Story, cache_front_end
 from brainwavlm_fast.model.activations import frame_bytes
 from brainwavlm_fast.model.encoder import GPU_GROUP
 from brainwavlm_fast.model.transformer_layer import gated_bias, mix

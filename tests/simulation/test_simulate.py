@@ -16,7 +16,7 @@ import torch
 from brainwavlm_fast.check.dataset import check_dataset
 from brainwavlm_fast.data import Dataset, load_audio, read_repeats, read_responses
 from brainwavlm_fast.errors import BwlmError, ConfigError
-from brainwavlm_fast.model import Encoder, Story, load_wavlm
+from brainwavlm_fast.model import Encoder, Story, cache_front_end, load_wavlm
 from brainwavlm_fast.simulation import Settings, planted_model, simulate
 from brainwavlm_fast.simulation.settings import TEST
 from brainwavlm_fast.simulation.truth import check_plant

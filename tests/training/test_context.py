@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.errors import ConfigError
-from brainwavlm_fast.model import BrainWavLM
+from brainwavlm_fast.model import Encoder, Story
 from brainwavlm_fast.training import gradient as gradient_module
 from brainwavlm_fast.training import resume_run, start_run
 from brainwavlm_fast.training.checkpoint import list_checkpoints
@@ -37,13 +37,18 @@ def test_where_the_encoder_does_not_change_carried_rows_are_the_true_ones(config
 
 
 def test_fewer_rows_are_computed_and_they_alone_have_a_gradient(carrying, tmp_path, monkeypatch):
-    spans, real = [], BrainWavLM.block_features
+    spans, encoded, rows, encode = [], [], Story.rows, Encoder.encode
 
-    def noted(self, story, first, last):
-        features = real(self, story, first, last)
+    def note_rows(self, first, last):
         if torch.is_grad_enabled():
             spans.append((first, last))
+        return rows(self, first, last)
+
+    def note_features(self, story, windows, **options):
+        features = encode(self, story, windows, **options)
+        if torch.is_grad_enabled():
             assert features.requires_grad
+            encoded.append(len(windows))
         return features
 
     carried = []
@@ -54,11 +59,13 @@ def test_fewer_rows_are_computed_and_they_alone_have_a_gradient(carrying, tmp_pa
         carried.append(len(rows))
         return keep(story, start, rows)
 
-    monkeypatch.setattr(BrainWavLM, "block_features", noted)
+    monkeypatch.setattr(Story, "rows", note_rows)
+    monkeypatch.setattr(Encoder, "encode", note_features)
     monkeypatch.setattr(gradient_module, "CarriedContext", note)
     start_run(tmp_path / "run", replace(carrying, train=replace(carrying.train, epochs=1)))
     # blocks at 0, 10, 20 of 23 and of 25 TRs: 13 rows where a story starts, then only those that are new
     assert spans == [(0, 13), (13, 23), (23, 26), (0, 13), (13, 23), (23, 28)]
+    assert len(encoded) == len(spans)
     assert set(carried) == {3}
 
 

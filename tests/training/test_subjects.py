@@ -72,6 +72,7 @@ def test_the_loss_is_the_mean_over_who_heard_the_story_from_one_pass(shared, sha
     from brainwavlm_fast.data import Dataset
     from brainwavlm_fast.distributed import SINGLE_PROCESS
     from brainwavlm_fast.progress import Progress
+    from brainwavlm_fast.training.gradient import BlockGradient
     from brainwavlm_fast.training.randomness import keyed
     from brainwavlm_fast.training.training_data import choose_voxels, open_training_data
 
@@ -83,10 +84,8 @@ def test_the_loss_is_the_mean_over_who_heard_the_story_from_one_pass(shared, sha
     calls = []
     real = Encoder.transformer
     monkeypatch.setattr(Encoder, "transformer", lambda self, front: calls.append(1) or real(self, front))
-    for block in (
-        training_data.blocks[0],
-        next(b for b in training_data.blocks if len(training_data.heard_by(b.story)) == 1),
-    ):
+    of_one_subject = next(b for b in training_data.blocks if len(training_data.heard_by(b.story)) == 1)
+    for block in (training_data.blocks[0], of_one_subject):
         model = BrainWavLM.from_pretrained(shared / "checkpoints" / "epoch-000").train()
         heard = training_data.heard_by(block.story)
         measured = {s: training_data.responses(s, block.story)[block.start : block.stop] for s in heard}
@@ -98,8 +97,8 @@ def test_the_loss_is_the_mean_over_who_heard_the_story_from_one_pass(shared, sha
             apart.append(float(training_loss("voxels", predicted.detach(), measured[subject])))
         once = len(calls)
         calls.clear()
-        step = Step(model, shared_config.train, training_data, SINGLE_PROCESS)
-        loss = float(step.gradient(1, [block], measured, stop=False)[0])
+        gradient = BlockGradient(model, shared_config.train, training_data, SINGLE_PROCESS)
+        loss = float(gradient.compute(1, [block], measured, stop=False)[0])
         assert len(calls) == once
         assert loss == pytest.approx(np.mean(apart), abs=1e-6)
         if block is training_data.blocks[0]:
