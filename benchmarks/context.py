@@ -1,7 +1,7 @@
 """Context rows of a block reused from the step before, against computing them anew: what it saves, what it costs.
 
-On a planted brain, tuned outside auditory cortex with the settings of ``planted.py``: one run of each kind per seed, the
-gain of ridge outside AC at the same epoch; and the seconds of a step of each kind, in turns on the same blocks.
+On a planted brain, tuned outside auditory cortex with the settings of ``planted.py``: one run of each kind per seed,
+the gain of ridge outside AC at the same epoch; and the seconds of a step of each kind, in turns on the same blocks.
 
     python -m benchmarks.context --work /tmp/context --seeds 1,2      (some fifteen minutes per seed on one core)
 

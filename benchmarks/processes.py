@@ -1,9 +1,9 @@
 """A block's windows sharded over processes of one thread each, against one such process: a whole training step.
 
-One job: in every round the first process computes a step alone while the others wait, then all compute it together. Loss and
-gradients of the two must agree before anything is timed. WavLM Base+'s size, the feature encoder cached, 90,000 voxels, the
-step of Adam included. Beside seconds on the clock, which need as many idle cores as there are processes, seconds of
-work are given: processor time of the lone process, and of the busiest of all.
+One job: in every round the first process computes a step alone while the others wait, then all compute it together.
+Loss and gradients of the two must agree before anything is timed. WavLM Base+'s size, the feature encoder cached,
+90,000 voxels, the step of Adam included. Beside seconds on the clock, which need as many idle cores as there are
+processes, seconds of work are given: processor time of the lone process, and of the busiest of all.
 
     python -m benchmarks.processes             (about five minutes and 9 GiB on two cores)
 """
