@@ -97,7 +97,7 @@ def mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float) -> Tensor
 
     On CUDA torch's memory-efficient kernel, the only fused one that differentiates a mask; on a CPU its fused one
     without a gradient. With one torch would fall back there to a form that computes in float32 and looks for rows
-    that are mlow_scores out; written out it is faster.
+    that are masked out; written out it is faster.
     """
     if q.device.type == "cuda" or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)

@@ -139,8 +139,8 @@ class Loop:
         config, done = self.gradient.config, self.position.block
         self.gradient.model.train()
         unread: deque[StepResult] = deque()
-        with self.progress.task(f"epoch {self.position.epoch + 1}/{config.epochs}", len(blocks)) as advance:
-            advance(done)
+        label = f"epoch {self.position.epoch + 1}/{config.epochs}"
+        with self.progress.task(label, len(blocks), done=done) as advance:
             self._step_started = time.perf_counter()
             for start in range(done, len(blocks), n_blocks):
                 unread.append(self.train_step(blocks[start : start + n_blocks], stopped))
