@@ -112,7 +112,8 @@ class Ranks:
 
         Raises
         ------
-        PeerError : on the other ranks, with the message of the main one's error.
+        PeerError
+            On the other ranks, with the message of the main one's error.
         """
         if self.size == 1:
             return work()
@@ -153,7 +154,8 @@ def opened_ranks() -> Iterator[Ranks]:
 
     Raises
     ------
-    RankLostError : the other processes cannot be reached.
+    RankLostError
+        The other processes cannot be reached.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ or dist.is_initialized():

@@ -15,8 +15,8 @@ from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import CheckpointError, ConfigError
 from ..files import atomic_folder, provenance, read_json, write_json
 from ..progress import Progress
-from .encoder import ADAPTER, FULL, Encoder
-from .identity import MODEL_FILE
+from .encoder import Encoder
+from .identity import MODEL_FILE, TUNED_FILES
 from .lora import save_adapter
 from .readout import Readout
 from .story import Story
@@ -214,10 +214,11 @@ class BrainWavLM(nn.Module):
 
     def write(self, folder: Path) -> None:
         """Write the model's files into a folder that exists."""
+        path = folder / TUNED_FILES.get(self.config.finetune, "")
         if self.config.finetune == "lora":
-            save_adapter(self.encoder.wavlm, folder / ADAPTER)
+            save_adapter(self.encoder.wavlm, path.parent)
         elif self.config.finetune == "full":
-            save_tensors(folder / FULL, self.encoder.wavlm.state_dict())
+            save_tensors(path, self.encoder.wavlm.state_dict())
         save_tensors(folder / _READOUT, self.readout.state_dict())
         commit = getattr(self.encoder.base.config, "_commit_hash", None)
         base = {"digest": self.encoder.base_digest, "commit": commit}

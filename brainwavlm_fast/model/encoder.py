@@ -23,23 +23,14 @@ from ..config import Finetune, ModelConfig, Precision, Token
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError
 from .front_end import convolutions
-from .identity import base_digests, require_base
+from .identity import TUNED_FILES, base_digests, require_base
 from .lora import LoraSettings, load_adapter, with_lora
 from .pretrained import load_wavlm
 from .products import packed_weights, product
 from .story import Story
-from .transformer_layer import (
-    layer_forward,
-    layer_forward_one,
-    position_bias,
-    positional_conv,
-    round_weights,
-    skip_layer,
-)
+from .transformer_layer import layer_forward, layer_forward_one, position_bias, positional_conv, round_weights
 from .weights import load_tensors, take_tensors
 
-ADAPTER = "adapter"
-FULL = "encoder.safetensors"
 CPU_GROUP = 8  # windows whose activations a CPU's cache holds
 GPU_GROUP = 16  # windows recomputed together: some 1.2 GB at Base's size in float32
 _FRONT_GROUP = 32  # windows through the convolutions together on a GPU: some 2.5 GB at Base's size
@@ -60,14 +51,7 @@ class Encoder(nn.Module):
     """Activation checkpointing: layers are computed again in the backward pass, a group of windows at a time."""
 
     def __init__(
-        self,
-        wavlm: Any,
-        *,
-        layer: int,
-        token: Token,
-        finetune: Finetune,
-        lora: LoraSettings | None,
-        all_layers: bool = False,
+        self, wavlm: Any, *, layer: int, token: Token, finetune: Finetune, lora: LoraSettings | None, all_layers: bool
     ) -> None:
         """Take a WavLM; ``all_layers`` keeps those above ``layer``, pre-trained, for :meth:`layer_features`."""
         super().__init__()
@@ -78,7 +62,8 @@ class Encoder(nn.Module):
             )
         if (finetune == "lora") != (lora is not None):
             raise ValueError(f"lora: settings are for finetune='lora', got finetune={finetune!r} and lora={lora!r}.")
-        self.base_digests = base_digests(wavlm)
+        self.base_digests = base_digests(wavlm)  # of what each hidden state depends on, as it was loaded
+        self.base_digest = self.base_digests[layer]
         # The first layer holds the position bias; it stays even if only its input is read.
         upper_layers = wavlm.encoder.layers[max(layer, 1) :]
         wavlm.encoder.layers = wavlm.encoder.layers[: max(layer, 1)]
@@ -107,7 +92,8 @@ class Encoder(nn.Module):
 
         Raises
         ------
-        CheckpointError : it cannot be loaded, is not a WavLM, or keys are missing.
+        CheckpointError
+            It cannot be loaded, is not a WavLM, or keys are missing.
         """
         finetune = finetune or ("lora" if lora is not None else "frozen")
         return cls(load_wavlm(name), layer=layer, token=token, finetune=finetune, lora=lora, all_layers=all_layers)
@@ -115,10 +101,9 @@ class Encoder(nn.Module):
     @classmethod
     def from_config(cls, config: ModelConfig, *, all_layers: bool = False) -> Encoder:
         """The encoder that a :class:`ModelConfig` describes."""
-        rank, alpha, dropout = config.lora_rank, config.lora_alpha, config.lora_dropout
-        lora = LoraSettings(rank, alpha, dropout) if config.finetune == "lora" else None
-        wavlm, token, finetune = load_wavlm(config.model), config.token, config.finetune
-        return cls(wavlm, layer=config.layer, token=token, finetune=finetune, lora=lora, all_layers=all_layers)
+        settings = LoraSettings(config.lora_rank, config.lora_alpha, config.lora_dropout)
+        lora, wavlm, layer = settings if config.finetune == "lora" else None, load_wavlm(config.model), config.layer
+        return cls(wavlm, layer=layer, token=config.token, finetune=config.finetune, lora=lora, all_layers=all_layers)
 
     @property
     def base(self) -> Any:
@@ -138,11 +123,6 @@ class Encoder(nn.Module):
     def n_frames(self, n_samples: int) -> int:
         """Frames of a window of ``n_samples``."""
         return int(self.base._get_feat_extract_output_lengths(n_samples))
-
-    @property
-    def base_digest(self) -> str:
-        """A digest of the pre-trained weights that hidden state :attr:`layer` depends on, as they were loaded."""
-        return self.base_digests[self.layer]
 
     def use_precision(self, precision: Precision) -> None:
         """Choose what the transformer's large products are computed in, once, before training.
@@ -170,8 +150,7 @@ class Encoder(nn.Module):
         kept. Windows are sharded over ``ranks``, and all features gathered on each.
         """
         local = ranks.shard(windows)
-        features: list[Tensor] = []
-        order: list[NDArray[np.int64]] = []
+        features, order = [], []
         for batch, front in self.front_ends(story, local, batch_frames=batch_frames):
             features.append(self.transformer(front) if layers is None else self.layer_features(front, layers))
             order.append(batch)
@@ -197,14 +176,13 @@ class Encoder(nn.Module):
     def front_end(self, waveforms: Tensor) -> Tensor:
         """The feature encoder and its layer norm: (n_windows, n_samples) -> (n_windows, n_frames, front_width).
 
-        Never differentiated unless every weight is trained, so its output can be cached. Never in TF32.
+        Differentiated only if every weight is trained, so that its output can be cached. Never in TF32.
         """
-        base = self.base
         # On a CPU a window at a time: the convolutions of several leave the cache, and take nearly twice as long.
         parts = waveforms.split(1 if waveforms.device.type == "cpu" else _FRONT_GROUP)
+        norm = self.base.feature_projection.layer_norm
         with nullcontext() if self.finetune == "full" else torch.no_grad():
-            convolved = convolutions(base.feature_extractor.conv_layers, waveforms)
-            norm = base.feature_projection.layer_norm
+            convolved = convolutions(self.base.feature_extractor.conv_layers, waveforms)
             forward = self._checkpointed(lambda part: norm(convolved(part)))
             return torch.cat([forward(part) for part in parts])
 
@@ -213,8 +191,7 @@ class Encoder(nn.Module):
 
         Projection, SpecAugment (training), convolutional positional embedding, and Base's layer norm.
         """
-        base = self.base
-        projection, encoder = base.feature_projection, base.encoder
+        base, projection, encoder = self.base, self.base.feature_projection, self.base.encoder
         with nullcontext() if self.finetune == "full" else torch.no_grad():
             hidden = projection.dropout(product(projection.projection, front, front.dtype))
             # transformers refuses a mask longer than the window, which the short windows at a story's start can be.
@@ -250,8 +227,9 @@ class Encoder(nn.Module):
         base = self.base
         dtype = torch.bfloat16 if self.precision == "bf16" else hidden.dtype
         stable, frame = base.config.do_stable_layer_norm, self._frame(hidden)
+        dropped = base.config.layerdrop if self.training else 0.0
         for index, layer in enumerate(base.encoder.layers[: self.layer]):
-            if skip_layer(index, base.config.layerdrop, self.training):
+            if index and dropped > 0 and torch.rand([]) < dropped:  # WavLM's layer drop never skips the first layer
                 continue
             if index < self._n_full_layers:
                 hidden = layer_forward(layer, hidden, bias, dtype, stable=stable)
@@ -285,7 +263,8 @@ class Encoder(nn.Module):
 
         Raises
         ------
-        ValueError : they do not rise, or do not exist.
+        ValueError
+            They do not rise, or do not exist.
         """
         base, wanted, last = self.base, list(layers), layers[-1]
         if wanted != sorted(set(wanted)) or not 0 <= wanted[0] <= last <= self.n_layers:
@@ -311,8 +290,9 @@ class Encoder(nn.Module):
 
     def load(self, folder: Path) -> None:
         """Load the tuned weights, if any, of a model folder that was tuned on this base; every key must match."""
+        path = folder / TUNED_FILES.get(self.finetune, "")
         if self.finetune == "lora":
-            load_adapter(self.wavlm, folder / ADAPTER)
+            load_adapter(self.wavlm, path)
         elif self.finetune == "full":
-            take_tensors(self.wavlm, load_tensors(folder / FULL), where=folder / FULL)
+            take_tensors(self.wavlm, load_tensors(path), where=path)
         require_base(folder, self.base_digest, model=self.base.config.name_or_path)

@@ -68,7 +68,8 @@ def cache_on_disk(
 
     Raises
     ------
-    ConfigError : the file does not read back.
+    ConfigError
+        The file does not read back.
     """
     shape, file_dtype = (int(n_frames.sum()), width), torch.empty(0, dtype=dtype).numpy().dtype
     mapped = _open(path, key, shape, file_dtype)

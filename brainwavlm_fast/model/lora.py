@@ -46,14 +46,14 @@ def save_adapter(wavlm: Any, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
 
 
-def load_adapter(wavlm: Any, folder: Path) -> None:
-    """Load LoRA from a PEFT adapter whose keys and shapes are exactly this WavLM's.
+def load_adapter(wavlm: Any, path: Path) -> None:
+    """Load LoRA from a PEFT adapter's safetensors file whose keys and shapes are exactly this WavLM's.
 
     Raises
     ------
-    CheckpointError : the file is missing or damaged, or its keys or shapes are others.
+    CheckpointError
+        The file is missing or damaged, or its keys or shapes are others.
     """
-    path = folder / "adapter_model.safetensors"
     tensors = load_tensors(path)
     take_tensors(get_peft_model_state_dict(wavlm), tensors, where=path)
     set_peft_model_state_dict(wavlm, tensors)

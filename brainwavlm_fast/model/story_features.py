@@ -106,7 +106,8 @@ def cache_front_ends(
 
     Raises
     ------
-    ConfigError : the folder's disk has no room for what is still to be written.
+    ConfigError
+        The folder's disk has no room for what is still to be written.
     """
     if encoder.finetune == "full":
         return CacheStatus(0.0, "no")

@@ -47,11 +47,6 @@ def _feed_forward(layer: Any, residual: Tensor, attended: Tensor, dtype: torch.d
     return hidden + out if stable else layer.final_layer_norm(hidden + out)
 
 
-def skip_layer(index: int, probability: float, training: bool) -> bool:
-    """WavLM's layer drop: any layer but the first, in training only, drawn from torch's CPU generator."""
-    return training and index > 0 and probability > 0.0 and bool(torch.rand([]) < probability)
-
-
 def round_weights(layer: Any) -> None:
     """Convert a layer's frozen weights to bfloat16, except the gate's, which stays in the hidden states' type."""
     for module in layer.modules():

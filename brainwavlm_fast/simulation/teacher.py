@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 from ..model import Encoder, Story
+from ..model.identity import TUNED_FILES
 from ..model.lora import load_adapter, save_adapter
 from ..model.transformer_layer import gate, position_bias
 from ..model.weights import load_tensors, save_tensors, take_tensors
@@ -91,7 +92,7 @@ def load_teacher(folder: Path, config: ModelConfig) -> Teacher:
     """A teacher that :func:`save_teacher` wrote, on its student."""
     encoder = Encoder.from_config(config).eval()
     if encoder.finetune == "lora":
-        load_adapter(encoder.wavlm, folder / "adapter")
+        load_adapter(encoder.wavlm, folder / TUNED_FILES["lora"])
     tensors = load_tensors(folder / "head.safetensors")
     head = nn.Linear(encoder.width, len(tensors["bias"]))
     take_tensors(head, tensors, where=folder / "head.safetensors")

@@ -65,7 +65,8 @@ def save_checkpoint(
 
     Raises
     ------
-    CheckpointError : the disk is full or cannot be written; earlier checkpoints are untouched.
+    CheckpointError
+        The disk is full or cannot be written; earlier checkpoints are untouched.
     """
     folder = position.folder(run, end_of_epoch=end_of_epoch)
     try:
@@ -115,7 +116,8 @@ def load_checkpoint(
 
     Raises
     ------
-    CheckpointError : a file is missing, damaged, or of another configuration; names the file and what to do.
+    CheckpointError
+        A file is missing, damaged, or of another configuration; names the file and what to do.
     """
     state = read_json(folder / _STATE)
     try:

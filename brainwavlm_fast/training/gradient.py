@@ -40,7 +40,8 @@ class BlockGradient:
 
         Raises
         ------
-        ConfigError : some rank would have nothing to do, or carried context has no order to be carried in.
+        ConfigError
+            Some rank would have nothing to do, or carried context has no order to be carried in.
         """
         self.model, self.config, self.training_data, self.ranks = model, config, training_data, ranks
         self.carried_context: CarriedContext | None = None

@@ -74,7 +74,8 @@ class StepResult:
 
         Raises
         ------
-        BwlmError : loss or norm is not finite.
+        BwlmError
+            Loss or norm is not finite.
         """
         if self._event is not None:
             self._event.synchronize()
@@ -119,9 +120,12 @@ class Loop:
 
         Raises
         ------
-        TrainingStopped : after a signal to any rank, once the step in flight is done and saved.
-        RankLostError : another rank has ended; the last checkpoint stands.
-        BwlmError : the loss or a gradient is not finite; the last checkpoint stands.
+        TrainingStopped
+            After a signal to any rank, once the step in flight is done and saved.
+        RankLostError
+            Another rank has ended; the last checkpoint stands.
+        BwlmError
+            The loss or a gradient is not finite; the last checkpoint stands.
         """
         try:
             with _stop_requested() as stopped:

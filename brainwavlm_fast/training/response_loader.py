@@ -24,7 +24,8 @@ class ResponseLoader:
 
     Attributes
     ----------
-    waited : seconds that :meth:`story` has waited for the disk.
+    waited : float
+        Seconds that :meth:`story` has waited for the disk.
     """
 
     def __init__(

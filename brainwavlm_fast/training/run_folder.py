@@ -45,7 +45,8 @@ def start_run(run: Path | str, config: RunConfig, *, progress: Progress | None =
 
     Raises
     ------
-    BwlmError : the folder is in use, or the data, the model or the configuration is invalid.
+    BwlmError
+        The folder is in use, or the data, the model or the configuration is invalid.
     """
     run, progress = Path(run), progress or Progress()
     with opened_ranks() as ranks:
@@ -70,7 +71,8 @@ def resume_run(run: Path | str, *, progress: Progress | None = None) -> dict[str
 
     Raises
     ------
-    CheckpointError : there is no run, its last checkpoint is damaged, or it was written by another configuration.
+    CheckpointError
+        There is no run, its last checkpoint is damaged, or it was written by another configuration.
     """
     run, progress = Path(run), progress or Progress()
     if not (run / _CONFIG).is_file():

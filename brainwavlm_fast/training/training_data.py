@@ -43,10 +43,13 @@ class SubjectData:
 
     Attributes
     ----------
-    stories : training and validation stories that this subject has responses for.
-    voxels : indices into the subject's voxels that are trained on: the voxel set without unusable ones; or into the
+    stories : tuple of str
+        Training and validation stories that this subject has responses for.
+    voxels : NDArray
+        int64 indices into the subject's voxels that are trained on: the voxel set without unusable ones; or into the
         dimensions of the target.
-    excluded : indices of the set's voxels that hold a NaN, or one value only, in some training or validation story.
+    excluded : NDArray
+        int64 indices of the set's voxels that hold a NaN, or one value only, in some training or validation story.
     """
 
     stories: tuple[str, ...]
@@ -60,10 +63,14 @@ class TrainingData:
 
     Attributes
     ----------
-    subjects : subject -> what is trained on, in the order they were named.
-    split : stories of all subjects together.
-    target : file that is trained on in the place of responses; empty: none.
-    blocks : an epoch's blocks, in order: stories shuffled once by the seed, blocks in time order.
+    subjects : dict
+        Subject -> what is trained on, in the order they were named.
+    split : StorySplit
+        Stories of all subjects together.
+    blocks : tuple of Block
+        Of an epoch, in order: stories shuffled once by the seed, blocks in time order.
+    target : str
+        File that is trained on in the place of responses; empty: none.
     """
 
     dataset: Dataset
@@ -113,7 +120,8 @@ def choose_voxels(config: RunConfig, dataset: Dataset, progress: Progress) -> tu
 
     Raises
     ------
-    DataError : a file is missing or damaged, no voxel is left, or a subject shares no training story with another.
+    DataError
+        A file is missing or damaged, no voxel is left, or a subject shares no training story with another.
     """
     train = config.train
     heard = {dataset.subject(name): dataset.stories(name) for name in train.subjects}
@@ -136,7 +144,7 @@ def _check_shared(training: dict[str, set[str]]) -> None:
             raise DataError(
                 f"{subject} shares no training story with {', '.join(name for name in training if name != subject)} "
                 f"(it has {len(stories)}); one encoder for all of them would learn nothing from one to the other. "
-                "Train it in a run of its own."
+                "Train it in a separate run."
             )
 
 
@@ -165,7 +173,8 @@ def open_training_data(
 
     Raises
     ------
-    DataError : a sound file is missing or damaged.
+    DataError
+        A sound file is missing or damaged.
     """
     train, used = config.train, [*split.train, *split.validation]
     stories = {}
