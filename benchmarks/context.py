@@ -1,9 +1,9 @@
-"""Lead rows of a block carried over from the step before, against computing them anew: what it saves, what it costs.
+"""Context rows of a block reused from the step before, against computing them anew: what it saves, what it costs.
 
-On a planted brain, tuned outside auditory cortex with the settings of ``planted.py``: one run of each kind a seed, the
-gain of ridge outside AC at the same epoch; and the seconds of a step of each kind, in turns on the same blocks.
+On a planted brain, tuned outside auditory cortex with the settings of ``planted.py``: one run of each kind per seed,
+the gain of ridge outside AC at the same epoch; and the seconds of a step of each kind, in turns on the same blocks.
 
-    python -m benchmarks.context --work /tmp/context --seeds 1,2      (some fifteen minutes a seed on one core)
+    python -m benchmarks.context --work /tmp/context --seeds 1,2      (some fifteen minutes per seed on one core)
 
 Seeds that are in the results already are not run again.
 """
@@ -25,11 +25,11 @@ from brainwavlm_fast.config import RunConfig
 from brainwavlm_fast.data import Dataset
 from brainwavlm_fast.distributed import SINGLE_PROCESS
 from brainwavlm_fast.files import provenance, write_json
-from brainwavlm_fast.model import BrainWavLM
+from brainwavlm_fast.model import BrainWavLM, cache_front_ends
 from brainwavlm_fast.progress import Progress
+from brainwavlm_fast.training.gradient import BlockGradient
 from brainwavlm_fast.training.loop import make_optimizer
-from brainwavlm_fast.training.step import Step
-from brainwavlm_fast.training.training_data import TrainingData, choose_voxels, keep_front_ends, open_training_data
+from brainwavlm_fast.training.training_data import TrainingData, choose_voxels, open_training_data
 
 from .planted import bwlm, tuned
 
@@ -52,27 +52,27 @@ def run_pair(seed: int, work: Path, epochs: int) -> dict[str, Any]:
 
 
 def time_steps(run: Path, block_size: int, n_blocks: int) -> dict[str, Any]:
-    """Seconds on the clock and of work a step of each kind, in turns over consecutive blocks of a story."""
+    """Seconds on the clock and of work per step of each kind, in turns over consecutive blocks of a story."""
     config = RunConfig.from_json(run / "config.json")
     train = replace(config.train, block_size=block_size, carry_context=False)
     config, dataset = replace(config, train=train), Dataset(Path(config.data))
-    material = open_training_data(config, dataset, *choose_voxels(config, dataset, Progress()), Progress())
+    training_data = open_training_data(config, dataset, *choose_voxels(config, dataset, Progress()), Progress())
     model = BrainWavLM.from_pretrained(run / "checkpoints" / "epoch-000").train()
-    keep_front_ends(material, model.encoder, 8.0, Progress())
+    cache_front_ends(model.encoder, training_data.stories, limit_gb=8.0, folder=None, dtype="fp32", progress=Progress())
     optimizer = make_optimizer(model, replace(train, lr_encoder=0.0, lr_readout=0.0))
-    steps = {
-        "exact": Step(model, train, material, SINGLE_PROCESS),
-        "carried": Step(model, replace(train, carry_context=True), material, SINGLE_PROCESS),
+    gradients = {
+        "exact": BlockGradient(model, train, training_data, SINGLE_PROCESS),
+        "carried": BlockGradient(model, replace(train, carry_context=True), training_data, SINGLE_PROCESS),
     }
-    seconds: dict[str, list[float]] = {kind: [] for kind in steps}
-    work: dict[str, list[float]] = {kind: [] for kind in steps}
-    for number, block in enumerate(material.blocks[:n_blocks], start=1):
-        (subject,) = material.subjects
-        measured = {subject: material.responses(subject, block.story)[block.start : block.stop]}
-        turns = list(steps.items())
-        for kind, step in turns if number % 2 else turns[::-1]:  # the second finds the block's data in the cache
+    seconds: dict[str, list[float]] = {kind: [] for kind in gradients}
+    work: dict[str, list[float]] = {kind: [] for kind in gradients}
+    for number, block in enumerate(training_data.blocks[:n_blocks], start=1):
+        (subject,) = training_data.subjects
+        responses = {subject: training_data.responses(subject, block.story)[block.start : block.stop]}
+        turns = list(gradients.items())
+        for kind, gradient in turns if number % 2 else turns[::-1]:  # the second finds the block's data in the cache
             started, before = time.perf_counter(), time.process_time()
-            step.gradient(number, [block], measured, stop=False)
+            gradient.compute(number, [block], responses, stop=False)
             optimizer.step()
             if block.start > 0:  # a story's first block has nothing to take over
                 work[kind].append(time.process_time() - before)
@@ -81,7 +81,7 @@ def time_steps(run: Path, block_size: int, n_blocks: int) -> dict[str, Any]:
     least = {kind: statistics.median(times) for kind, times in work.items()}
     return {
         "block_size": block_size,
-        "n_windows": _windows(material, model, block_size),
+        "n_windows": _windows(training_data, model, block_size),
         "n_steps": len(seconds["exact"]),
         "median_seconds": medians,
         "median_work_seconds": least,
@@ -90,9 +90,9 @@ def time_steps(run: Path, block_size: int, n_blocks: int) -> dict[str, Any]:
     }
 
 
-def _windows(material: TrainingData, model: BrainWavLM, block_size: int) -> dict[str, int]:
+def _windows(training_data: TrainingData, model: BrainWavLM, block_size: int) -> dict[str, int]:
     """Windows of the second block of the first story."""
-    story = material.stories[material.blocks[0].story]
+    story = training_data.stories[training_data.blocks[0].story]
     first, last, _ = model.block_span(story, block_size, 2 * block_size, with_context=True)
     n_carried = max(model.config.delays) - min(model.config.delays)
     return {"exact": len(story.rows(first, last)[0]), "carried": len(story.rows(first + n_carried, last)[0])}
@@ -101,7 +101,7 @@ def _windows(material: TrainingData, model: BrainWavLM, block_size: int) -> dict
 def main() -> None:
     """Run what is asked for, keep every finished seed, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder for data sets and runs (about 1 GB a seed)")
+    parser.add_argument("--work", type=Path, required=True, help="folder for data sets and runs (about 1 GB per seed)")
     parser.add_argument("--seeds", default="1,2")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--out", type=Path, default=RESULTS)

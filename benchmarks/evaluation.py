@@ -156,7 +156,7 @@ def features(n_windows: int) -> Result:
         wavlm = WavLMModel(WavLMConfig()).eval()
         wavlm.save_pretrained(folder)
         config = ModelConfig(model=folder, finetune="frozen", layer=0)
-        encoder = Encoder.from_config(config, whole=True).eval()
+        encoder = Encoder.from_config(config, all_layers=True).eval()
     audio = np.random.default_rng(0).standard_normal(16_000 * 20 + 4000 * n_windows).astype(np.float32)
     story = Story(audio, 4, config, for_training=False)
     plan = story.plan
@@ -165,7 +165,7 @@ def features(n_windows: int) -> Result:
 
     @torch.no_grad()
     def ours() -> np.ndarray:
-        return story.encode(encoder, chosen, batch_frames=at_once, layers=layers).numpy()
+        return encoder.encode(story, chosen, batch_frames=at_once, layers=layers).numpy()
 
     @torch.no_grad()
     def theirs() -> np.ndarray:

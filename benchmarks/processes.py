@@ -1,9 +1,9 @@
-"""A block's windows shared by processes of one thread each, against one such process: a whole training step.
+"""A block's windows sharded over processes of one thread each, against one such process: a whole training step.
 
-One job: in every round the first process makes a step alone while the others wait, then all make it together. Loss and
-gradients of the two must agree before anything is timed. WavLM Base+'s size, the front end kept, 90,000 voxels, the
-step of Adam included. Beside seconds on the clock, which need as many idle cores as there are processes, seconds of
-work are given: processor time of the lone process, and of the busiest of all.
+One job: in every round the first process computes a step alone while the others wait, then all compute it together.
+Loss and gradients of the two must agree before anything is timed. WavLM Base+'s size, the feature encoder cached,
+90,000 voxels, the step of Adam included. Beside seconds on the clock, which need as many idle cores as there are
+processes, seconds of work are given: processor time of the lone process, and of the busiest of all.
 
     python -m benchmarks.processes             (about five minutes and 9 GiB on two cores)
 """
@@ -33,9 +33,9 @@ from brainwavlm_fast.config import ModelConfig, TrainConfig
 from brainwavlm_fast.distributed import SINGLE_PROCESS, Ranks, opened_ranks
 from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.memory import keep_freed_memory
-from brainwavlm_fast.model import BrainWavLM, Story
+from brainwavlm_fast.model import BrainWavLM, Story, cache_front_end
+from brainwavlm_fast.training.gradient import BlockGradient
 from brainwavlm_fast.training.loop import make_optimizer
-from brainwavlm_fast.training.step import Step, sharing_windows
 from brainwavlm_fast.training.training_data import Block
 from tests.helpers.tiny import randomise_lora
 
@@ -64,18 +64,17 @@ def steps_of(folder: str, ranks: Ranks) -> tuple[BrainWavLM, int, dict[str, Call
     story = Story(
         rng.standard_normal(16_000 * (2 * N_TRS + 20)).astype(np.float32), N_TRS, model.config, for_training=True
     )
-    story.keep_front_end(model.encoder)
+    cache_front_end(model.encoder, story)
     block, config = Block("story", START, STOP), TrainConfig()
-    material: Any = SimpleNamespace(stories={"story": story}, blocks=(block,), heard_by=lambda _: ["one"])
-    measured = {"one": torch.from_numpy(rng.standard_normal((STOP - START, N_VOXELS), dtype=np.float32))}
+    training_data: Any = SimpleNamespace(stories={"story": story}, blocks=(block,), heard_by=lambda _: ["one"])
+    responses = {"one": torch.from_numpy(rng.standard_normal((STOP - START, N_VOXELS), dtype=np.float32))}
     optimizer = make_optimizer(model, replace(config, lr_encoder=0.0, lr_readout=0.0))  # the work, not the change
 
     def made_by(team: Ranks) -> Callable[[], Tensor]:
-        step = Step(model, config, material, team)
+        gradient = BlockGradient(model, config, training_data, team)
 
         def make() -> Tensor:
-            with sharing_windows(model, team):
-                values = step.gradient(1, [block], measured, stop=False)
+            values = gradient.compute(1, [block], responses, stop=False)
             optimizer.step()
             return values
 
@@ -123,7 +122,7 @@ def rank_main(folder: str, rounds: int, out: Path) -> None:
                     seconds[name].append(time.perf_counter() - started)
                 everyone = torch.zeros(ranks.size, dtype=torch.float64)
                 everyone[ranks.rank] = spent
-                work[name].append(float(ranks.sum([everyone])[0].max()))
+                work[name].append(float(ranks.all_reduce([everyone])[0].max()))
         if ranks.is_main:
             report(seconds, work, n_windows, ranks.size, errors, out)
 
@@ -141,7 +140,7 @@ def report(
     busiest = {name: statistics.median(times) for name, times in work.items()}
     ratio, least = (m["one process"] / m["all processes"] for m in (medians, busiest))
     for name, value in medians.items():
-        print(f"{name:14} {value:6.2f} s a step of {n_windows} windows, {busiest[name]:6.2f} s of work")
+        print(f"{name:14} {value:6.2f} s per step of {n_windows} windows, {busiest[name]:6.2f} s of work")
     print(
         f"{n_processes} processes of one thread: {ratio:.2f} times one on the clock, {least:.2f} times less work each"
     )

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import WavLMModel
 
 from brainwavlm_fast.config import CacheType, ModelConfig
-from brainwavlm_fast.model import BrainWavLM, Story
+from brainwavlm_fast.model import BrainWavLM, Story, cache_front_end
 from brainwavlm_fast.training.losses import training_loss
 from tests.helpers.tiny import randomise_lora, save_tiny
 
@@ -60,11 +60,11 @@ class Pair:
         return PublishedStep(self.model, self.wavlm, self.audio, self.size.n_trs)
 
     def story(self, dtype: CacheType | None = None) -> Story:
-        """The story, its front end kept as ``dtype``."""
+        """The story, its feature encoder cached as ``dtype``."""
         story = Story(self.audio, self.size.n_trs, self.config, for_training=True)
-        story._audio = story._audio.to(self.measured.dtype)
+        story.audio = story.audio.to(self.measured.dtype)
         if dtype is not None:
-            story.keep_front_end(self.model.encoder, dtype=dtype)
+            cache_front_end(self.model.encoder, story, dtype=dtype)
         return story
 
     def ours(self, story: Story, start: int | None = None) -> Tensor:

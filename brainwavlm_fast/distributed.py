@@ -1,7 +1,7 @@
-"""Several processes at one job, on one node or many: started by ``torchrun``, talking through ``torch.distributed``.
+"""How work is sharded across the processes of a job, on one node or many: ``torchrun`` and ``torch.distributed``.
 
-Every process (a *rank*) runs the same program. Windows are dealt over ranks and their features gathered; voxels are
-dealt over ranks and their results joined. Only the first rank writes files, keeps a log and shows progress.
+Every process (a *rank*) runs the same program. Windows are sharded over ranks and their features all-gathered; voxels
+are sharded over ranks and their results all-gathered. Only the main rank (0) writes files, logs and shows progress.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ class Ranks:
 
     Attributes
     ----------
-    rank, size : this process's number, from 0, and how many there are.
-    local_rank, local_size : the same among the processes of this node.
+    rank, size : int
+        This process's number, from 0, and how many there are.
+    local_rank, local_size : int
+        The same among the processes of this node.
     """
 
     rank: int = 0
@@ -49,33 +51,33 @@ class Ranks:
 
     @property
     def device(self) -> torch.device:
-        """Where this rank computes: a GPU of its own where there are GPUs."""
+        """Where this rank computes: one GPU per rank where there are GPUs."""
         if not torch.cuda.is_available():
             return torch.device("cpu")
         return torch.device("cuda", self.local_rank % torch.cuda.device_count())
 
     def shard(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of the numbers that are this rank's: number modulo size, so that a number always has one owner."""
+        """The numbers that are this rank's: number modulo size, so that a number always has the same owner."""
         return numbers if self.size == 1 else numbers[numbers % self.size == self.rank]
 
-    def gather(self, own: Tensor, numbers: NDArray[np.int64]) -> Tensor:
-        """The rows of all ranks, (len(numbers), ...), from each one's ``own``, which belong to ``shard(numbers)``.
+    def all_gather(self, local: Tensor, numbers: NDArray[np.int64]) -> Tensor:
+        """The rows of all ranks, (len(numbers), ...), from each one's ``local``, the rows of ``shard(numbers)``.
 
-        A gradient of the result flows back into the rows that this rank has given: where every rank goes on to the
-        same loss, each has the gradient of its own part of the work, and parameters' gradients are summed over ranks.
+        A gradient of the result flows back into this rank's rows: where every rank computes the same loss from it, each
+        has the gradient of its part of the work, and parameters' gradients are to be summed over ranks.
         """
         if self.size == 1:
-            return own
+            return local
         owners = numbers % self.size
         counts = np.bincount(owners, minlength=self.size)
-        place = np.zeros(len(numbers), dtype=np.int64)
+        positions = np.zeros(len(numbers), dtype=np.int64)
         for rank in range(self.size):
-            place[owners == rank] = rank * counts.max() + np.arange(counts[rank])
+            positions[owners == rank] = rank * counts.max() + np.arange(counts[rank])
         with translate_comm_errors():
-            gathered = _Gather.apply(own, int(counts.max()), self.size, self.rank)
-        return gathered[torch.from_numpy(place).to(own.device)]
+            gathered = _AllGather.apply(local, int(counts.max()), self.size, self.rank)
+        return gathered[torch.from_numpy(positions).to(local.device)]
 
-    def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Each tensor summed over ranks, in one message; all of one type."""
         if self.size == 1:
             return list(tensors)
@@ -86,31 +88,32 @@ class Ranks:
         return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
     def local_slice(self, n: int, *, multiple: int = 1) -> slice:
-        """This rank's stretch of ``n`` voxels; every stretch but the last starts and ends at a multiple."""
+        """This rank's slice of ``n`` voxels; every slice but the last starts and ends at a multiple."""
         return self._slices(n, multiple)[self.rank]
 
     def all_gather_slices(self, array: NDArray[Any], *, multiple: int = 1) -> None:
         """Fill the last axis in place, each rank's :meth:`local_slice` of it from that rank."""
         if self.size == 1:
             return
-        for rank, stretch in enumerate(self._slices(array.shape[-1], multiple)):
-            part = np.ascontiguousarray(array[..., stretch])
+        for rank, part_slice in enumerate(self._slices(array.shape[-1], multiple)):
+            part = np.ascontiguousarray(array[..., part_slice])
             if part.size:
                 with translate_comm_errors():
                     dist.broadcast(torch.from_numpy(part.view(np.uint8)), src=rank)
-                array[..., stretch] = part
+                array[..., part_slice] = part
 
     def _slices(self, n: int, multiple: int) -> list[slice]:
         n_tiles = -(-n // multiple)
         edges = [min(n, multiple * (n_tiles * rank // self.size)) for rank in range(self.size + 1)]
         return [slice(a, b) for a, b in pairwise(edges)]
 
-    def on_first(self, work: Callable[[], Result]) -> Result:
-        """What the first rank's ``work`` returns, on every rank; if it raises there, the job ends everywhere.
+    def broadcast_from_main(self, work: Callable[[], Result]) -> Result:
+        """Call ``work`` on the main rank and return its result on every rank; its error ends the job everywhere.
 
         Raises
         ------
-        PeerError : on the other ranks, with the first one's message.
+        PeerError
+            On the other ranks, with the message of the main one's error.
         """
         if self.size == 1:
             return work()
@@ -120,25 +123,25 @@ class Ranks:
                 message[0] = work()
             except BwlmError as error:
                 message[1] = str(error)
-                self._tell(message)
+                self._broadcast(message)
                 raise
-        self._tell(message)
+        self._broadcast(message)
         if message[1] is not None:
             raise PeerError(message[1])
         return message[0]
 
-    def _tell(self, message: list[Any]) -> None:
+    def _broadcast(self, message: list[Any]) -> None:
         with translate_comm_errors():
             dist.broadcast_object_list(message, src=0)
 
     def barrier(self) -> None:
-        """Until every rank is here."""
+        """Wait until every rank is here."""
         if self.size > 1:
             with translate_comm_errors():
                 dist.all_reduce(torch.zeros(1))
 
-    def shared(self, error: BwlmError) -> BwlmError:
-        """An error that every rank raises at the same point, to be reported once."""
+    def report_once(self, error: BwlmError) -> BwlmError:
+        """What each rank is to raise for an error that all meet at the same point: the main rank alone reports it."""
         return error if self.is_main else PeerError(str(error))
 
 
@@ -151,7 +154,8 @@ def opened_ranks() -> Iterator[Ranks]:
 
     Raises
     ------
-    RankLostError : the others cannot be reached.
+    RankLostError
+        The other processes cannot be reached.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ or dist.is_initialized():
@@ -167,13 +171,13 @@ def opened_ranks() -> Iterator[Ranks]:
 
 
 def _connected() -> Ranks:
-    here = (int(os.environ.get(name, default)) for name, default in (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1")))
-    return Ranks(dist.get_rank(), dist.get_world_size(), *here)
+    local = (int(os.environ.get(name, default)) for name, default in (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1")))
+    return Ranks(dist.get_rank(), dist.get_world_size(), *local)
 
 
 @contextmanager
 def translate_comm_errors() -> Iterator[None]:
-    """A message between ranks; its failure means that one of them has gone."""
+    """Around communication between ranks, whose failure means that a peer process exited."""
     try:
         yield
     except RuntimeError as error:
@@ -181,18 +185,18 @@ def translate_comm_errors() -> Iterator[None]:
         raise RankLostError(f"another process of this job has ended or cannot be reached ({detail}).") from error
 
 
-class _Gather(torch.autograd.Function):
-    """Concatenate every rank's rows, padded to one number; backward keeps the gradient of this rank's rows."""
+class _AllGather(torch.autograd.Function):
+    """Concatenate every rank's rows, padded to equal lengths; backward keeps the gradient of this rank's rows."""
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor, n_padded: int, size: int, rank: int) -> Tensor:
-        ctx.n_own, ctx.start = len(own), rank * n_padded
-        padded = own.new_zeros(n_padded, *own.shape[1:])
-        padded[: len(own)] = own
+    def forward(ctx: Any, local: Tensor, n_padded: int, size: int, rank: int) -> Tensor:
+        ctx.n_local, ctx.start = len(local), rank * n_padded
+        padded = local.new_zeros(n_padded, *local.shape[1:])
+        padded[: len(local)] = local
         parts = [torch.empty_like(padded) for _ in range(size)]
         dist.all_gather(parts, padded)
         return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        return gradients[0][ctx.start : ctx.start + ctx.n_own], None, None, None
+        return gradients[0][ctx.start : ctx.start + ctx.n_local], None, None, None

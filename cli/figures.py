@@ -29,7 +29,7 @@ def figures(
     data: DataOption = None,
     evaluation: EvaluationOption = "evaluation",
     threshold: Annotated[
-        float, typer.Option("--threshold", help="Maps colour voxels with a pre-trained r above it; -1: all.")
+        float, typer.Option("--threshold", help="Maps color voxels with a pre-trained r above it; -1: all.")
     ] = 0.15,
     as_json: JsonOption = False,
 ) -> None:

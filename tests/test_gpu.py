@@ -12,10 +12,10 @@ import torch
 
 from brainwavlm_fast import RidgeCV, kernels, ops, reference
 from brainwavlm_fast.config import ModelConfig
-from brainwavlm_fast.model import BrainWavLM, Story
+from brainwavlm_fast.model import BrainWavLM, Story, cache_front_end
 from brainwavlm_fast.model.activations import frame_bytes
-from brainwavlm_fast.model.attention import gated_bias, mix
 from brainwavlm_fast.model.encoder import GPU_GROUP
+from brainwavlm_fast.model.transformer_layer import gated_bias, mix
 from brainwavlm_fast.training.losses import training_loss
 from brainwavlm_fast.training.randomness import keyed
 from tests.helpers.tiny import randomise_lora, save_tiny
@@ -242,7 +242,7 @@ def test_a_training_step_is_the_cpus(tmp_path, recompute):
     for device in ("cpu", "cuda"):
         model = model.to(device)
         story = Story(audio, 14, config, for_training=True)
-        story._audio = story._audio.double()
+        story.audio = story.audio.double()
         model.zero_grad()
         loss = training_loss("voxels", model(story, 2, 12), measured.to(device))
         loss.backward()
@@ -308,7 +308,7 @@ def test_bfloat16_points_where_float32_does(tmp_path):
 def test_computed_again_draws_the_same_dropout_for_less_memory(tmp_path):
     model, story = a_story(tmp_path)
     model.train()
-    story.keep_front_end(model.encoder)
+    cache_front_end(model.encoder, story)
     results, peaks = [], []
     # Windows of one group, so that dropout is drawn in the same order either way.
     for recompute in (False, True):
@@ -316,20 +316,20 @@ def test_computed_again_draws_the_same_dropout_for_less_memory(tmp_path):
         torch.cuda.reset_peak_memory_stats()
         with keyed(0, 1):
             windows = np.arange(20, 20 + GPU_GROUP)
-            story.encode(model.encoder, windows).square().sum().backward()
+            model.encoder.encode(story, windows).square().sum().backward()
         peaks.append(torch.cuda.max_memory_allocated())
         results.append(torch.cat([p.grad.flatten() for n, p in model.named_parameters() if "lora_" in n]))
         model.zero_grad()
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-6)
     with keyed(0, 1):
-        story.encode(model.encoder, np.arange(20, 20 + 3 * GPU_GROUP)).square().sum().backward()
+        model.encoder.encode(story, np.arange(20, 20 + 3 * GPU_GROUP)).square().sum().backward()
     assert torch.cuda.max_memory_allocated() < 2 * peaks[1]  # three groups kept would be three times as much
 
 
 def test_a_batch_without_a_gradient_takes_no_more_than_was_estimated(tmp_path):
     model, story = a_story(tmp_path)
     encoder, windows = model.eval().encoder, np.arange(20, 52)
-    front = torch.cat([front for _, front in story.front_ends(encoder, windows)])
+    front = torch.cat([front for _, front in encoder.front_ends(story, windows)])
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     with torch.no_grad():

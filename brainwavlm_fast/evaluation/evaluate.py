@@ -96,7 +96,7 @@ def evaluate_run(
         "ridge": as_dict(options.ridge),
         "n_permutations": options.n_permutations,
     }
-    saved = ranks.on_first(lambda: finished(folder, settings))
+    saved = ranks.broadcast_from_main(lambda: finished(folder, settings))
     if saved is not None:
         progress.say(f"{folder / SUMMARY} holds this evaluation already; nothing to do.")
         return saved
@@ -172,7 +172,7 @@ def _evaluate(
         shutil.rmtree(folder / "features", ignore_errors=True)
         return summary
 
-    return ranks.on_first(write)
+    return ranks.broadcast_from_main(write)
 
 
 def evaluation_name(tuned_on: Sequence[str], subject: str) -> str:

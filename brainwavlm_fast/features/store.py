@@ -18,7 +18,7 @@ from ..cached_files import cache_folder, key_digest, read_cached, write_cached
 from ..data import Dataset, audio_identity, load_audio
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError, DataError
-from ..model import Encoder, Story, front_bytes
+from ..model import Encoder, Story, cache_front_end, front_bytes, story_features
 from ..model.identity import features_identity, require_base, tuned_digest
 from ..progress import Progress
 from .sources import Source
@@ -59,7 +59,7 @@ class FeatureStore:
         self.sources = {source.epoch: source for source in sources}
         self.source, self.dataset = sources[0], dataset
         config = self.source.config
-        encoder = Encoder.from_config(config, whole=layers is not None)
+        encoder = Encoder.from_config(config, all_layers=layers is not None)
         self._encoder = encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         self._loaded: Source | None = None
         self.layers = None if layers is None else self._existing(layers)
@@ -147,8 +147,8 @@ class FeatureStore:
         except DataError as error:
             raise DataError(f"story {story}: {error}") from None
         reused = self.layers is None and config.finetune != "full"
-        if reused and front_bytes(prepared, self._encoder, "fp32") <= _FRONT_LIMIT:
-            prepared.keep_front_end(self._encoder)
+        if reused and front_bytes(self._encoder, prepared, "fp32") <= _FRONT_LIMIT:
+            cache_front_end(self._encoder, prepared)
         return prepared
 
     def _encode(self, story: Story, epoch: int | None, layers: list[int]) -> NDArray[np.float32]:
@@ -157,7 +157,7 @@ class FeatureStore:
         if source.checkpoint is not None and source is not self._loaded:
             self._encoder.load(source.checkpoint)
             self._loaded = source
-        return story.features(self._encoder, layers=layers or None).float().cpu().numpy()
+        return story_features(self._encoder, story, layers=layers or None).float().cpu().numpy()
 
     def _path(self, story: str, epoch: int | None) -> Path:
         return self._folder / self.identities[epoch] / f"{story}.hf5"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from .activations import free_memory, step_memory
 from .brainwavlm import BrainWavLM
 from .encoder import Encoder
-from .front_ends import CacheStatus, front_bytes, keep_front_ends
 from .lora import LoraSettings
 from .pretrained import load_wavlm, save_wavlm
 from .readout import Readout
 from .story import Story
+from .story_features import CacheStatus, cache_front_end, cache_front_ends, front_bytes, story_features
 from .text import TextModel
 from .windows import WindowPlan, lanczos_weights, plan_windows
 
@@ -22,12 +22,14 @@ __all__ = [
     "Story",
     "TextModel",
     "WindowPlan",
+    "cache_front_end",
+    "cache_front_ends",
     "free_memory",
     "front_bytes",
-    "keep_front_ends",
     "lanczos_weights",
     "load_wavlm",
     "plan_windows",
     "save_wavlm",
     "step_memory",
+    "story_features",
 ]

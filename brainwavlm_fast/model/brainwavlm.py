@@ -4,46 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..config import ModelConfig, as_dict, from_dict
+from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import CheckpointError, ConfigError
 from ..files import atomic_folder, provenance, read_json, write_json
 from ..progress import Progress
-from .encoder import ADAPTER, FULL, Encoder
-from .identity import MODEL_FILE
+from .encoder import Encoder
+from .identity import MODEL_FILE, TUNED_FILES
+from .lora import save_adapter
 from .readout import Readout
 from .story import Story
+from .story_features import story_features
 from .weights import load_tensors, save_tensors, take_tensors
 
 _READOUT = "readout.safetensors"
 
 
 class BrainWavLM(nn.Module):
-    """An encoder of speech that predicts the brain.
+    """A WavLM encoder and a linear readout that predict brain responses to speech, trained together.
+
+    Windows of 4 s, one ending every 0.25 s, go through WavLM up to one layer; a Lanczos filter brings the features of
+    their first frames to TR times, and a z-scored, delayed copy of these goes through a linear bottleneck to voxels
+    (Vattikonda, Vaidya, Antonello & Huth 2025, arXiv 2502.08866, section 2; its settings are ``ModelConfig``'s
+    defaults).
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Encoder, windows, filter, delays and bottleneck. ``config.model`` is a folder in Hugging Face format, or a name
+        on the hub.
+    n_voxels : int or Mapping[str, int]
+        Responses to predict; with several subjects (subject -> voxels) all share one encoder, and each has its own
+        readout. Readouts are drawn from torch's global generator: seed it for a repeatable start.
+
+    Attributes
+    ----------
+    encoder : Encoder
+        Waveforms (n_windows, n_samples) to features (n_windows, width).
+    readout : Readout or nn.ModuleDict
+        TR features to responses; a dictionary of them where there are several subjects.
+
+    Raises
+    ------
+    CheckpointError
+        The pre-trained WavLM cannot be loaded, or is none.
+    ConfigError
+        It has fewer layers than ``config.layer``.
 
     Examples
     --------
-    >>> model = BrainWavLM(ModelConfig(), n_voxels=81126)         # doctest: +SKIP
-    >>> features = model.story_features(audio, n_trs=291)         # doctest: +SKIP
-    >>> model.save_pretrained("tuned")                            # doctest: +SKIP
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from transformers import WavLMConfig, WavLMModel
+    >>> from brainwavlm_fast.config import ModelConfig
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    >>> wavlm = WavLMModel(WavLMConfig(**sizes, conv_dim=(8,) * 7, num_conv_pos_embedding_groups=4))
+    >>> wavlm.save_pretrained(folder.name)  # a real one is "microsoft/wavlm-base-plus"
+    >>> model = BrainWavLM(ModelConfig(model=folder.name, layer=2, stride=1.0), n_voxels=50)
+    >>> audio = np.random.default_rng(0).standard_normal(35 * 16_000).astype(np.float32)
+    >>> model.story_features(audio, n_trs=10).shape  # 4 rows before the first response
+    (14, 16)
+    >>> model.save_pretrained(folder.name + "/tuned")
+    >>> BrainWavLM.from_pretrained(folder.name + "/tuned").n_voxels
+    50
     """
 
     def __init__(self, config: ModelConfig, n_voxels: int | Mapping[str, int]) -> None:
-        """Load the pre-trained encoder that ``config`` names and start a readout to ``n_voxels``.
-
-        With several subjects (subject -> voxels) each has a readout of its own. Readouts are drawn from torch's global
-        generator: seed it for a repeatable start.
-        """
         super().__init__()
         self.config = config
         self.encoder = Encoder.from_config(config)
-        self.readout: Any
+        self.readout: Readout | nn.ModuleDict
         if isinstance(n_voxels, Mapping):
             self.readout = nn.ModuleDict({subject: self._new_readout(n) for subject, n in n_voxels.items()})
         else:
@@ -54,22 +91,28 @@ class BrainWavLM(nn.Module):
         return Readout(self.encoder.width, n_voxels, delays=config.delays, bottleneck=config.bottleneck)
 
     def readout_of(self, subject: str | None = None) -> Readout:
-        """A subject's readout; where there is one readout only, that one."""
+        """A subject's readout; the only one where there is one.
+
+        Raises
+        ------
+        ConfigError
+            There are several, and ``subject`` is none of them.
+        """
         if not isinstance(self.readout, nn.ModuleDict):
             return self.readout
         if subject is None or subject not in self.readout:
             raise ConfigError(f"subject is {subject!r}; this model predicts {', '.join(self.readout)}.")
-        return self.readout[subject]  # type: ignore[return-value]
+        return cast(Readout, self.readout[subject])
 
     @property
     def n_voxels(self) -> int | dict[str, int]:
-        """Voxels that are predicted; by subject, where there are several."""
+        """Responses that are predicted; per subject where there are several."""
         if isinstance(self.readout, nn.ModuleDict):
             return {subject: self.readout_of(subject).n_voxels for subject in self.readout}
         return self.readout_of().n_voxels
 
     def train(self, mode: bool = True) -> BrainWavLM:
-        """Training mode. With ``regularizers`` off only LoRA's own dropout follows it."""
+        """Training mode. With ``regularizers`` off only LoRA's own dropout acts in it."""
         super().train(mode)
         if mode and not self.config.regularizers:
             self.encoder.eval()
@@ -77,12 +120,6 @@ class BrainWavLM(nn.Module):
                 if "lora_dropout" in name:
                     module.train()
         return self
-
-    def block_features(self, story: Story, first: int, last: int) -> Tensor:
-        """TR features of a story's rows ``first`` to ``last - 1``, with gradient: (last - first, width)."""
-        windows, weights = story.rows(first, last)
-        features = story.encode(self.encoder, windows)
-        return weights.to(features) @ features
 
     def block_span(self, story: Story, start: int, stop: int, *, with_context: bool) -> tuple[int, int, int]:
         """Rows that predicting responses ``start`` to ``stop - 1`` needs: (first row, last row + 1, context rows)."""
@@ -95,29 +132,68 @@ class BrainWavLM(nn.Module):
     def forward(
         self, story: Story, start: int, stop: int, *, with_context: bool = True, subject: str | None = None
     ) -> Tensor:
-        """Predicted responses ``start`` to ``stop - 1`` of a story: (stop - start, n_voxels)."""
-        first, last, context = self.block_span(story, start, stop, with_context=with_context)
-        return self.readout_of(subject)(self.block_features(story, first, last), context, stop - start)
+        """Predicted responses ``start`` to ``stop - 1`` of a story, with gradient.
 
-    @torch.no_grad()
-    def encode_story(self, story: Story, *, progress: Progress | None = None, label: str = "features") -> Tensor:
-        """TR features of every row of a story, in evaluation mode: (context + n_trs, width)."""
+        Parameters
+        ----------
+        story : Story
+            Audio and windows.
+        start, stop : int
+            Responses, counted from the story's first.
+        with_context : bool, default True
+            Whether delays see the features before ``start``, or zeros (as the authors' release trains).
+        subject : str, optional
+            Whose readout, where there are several.
+
+        Returns
+        -------
+        Tensor
+            (stop - start, n_voxels).
+        """
+        first, last, context = self.block_span(story, start, stop, with_context=with_context)
+        windows, weights = story.rows(first, last)
+        features = self.encoder.encode(story, windows)
+        return self.readout_of(subject)(weights.to(features) @ features, context, stop - start)
+
+    def encode_story(
+        self,
+        story: Story,
+        *,
+        ranks: Ranks = SINGLE_PROCESS,
+        progress: Progress | None = None,
+        label: str = "features",
+    ) -> Tensor:
+        """TR features of every row of a story, in evaluation mode and without gradient: (context + n_trs, width)."""
         was_training = self.training
         self.eval()
         try:
-            return story.features(self.encoder, progress=progress, label=label)
+            return story_features(self.encoder, story, ranks=ranks, progress=progress, label=label)
         finally:
             self.train(was_training)
 
     def story_features(
         self, audio: NDArray[np.float32], n_trs: int, *, progress: Progress | None = None
     ) -> NDArray[np.float32]:
-        """TR features of a story's audio for evaluation: float32 (context + n_trs, width).
+        """TR features of a story's audio for evaluation.
 
         Parameters
         ----------
-        audio : (n_samples,) float32 at 16 kHz, mono, starting at the sound's onset.
-        n_trs : responses of the story; row ``context + k`` belongs to response k.
+        audio : NDArray
+            (n_samples,) float32 at 16 kHz, mono, starting at the sound's onset.
+        n_trs : int
+            Responses of the story.
+        progress : Progress, optional
+            Where progress is shown; nowhere by default.
+
+        Returns
+        -------
+        NDArray
+            float32 (context + n_trs, width); row ``context + k`` belongs to response k.
+
+        Raises
+        ------
+        DataError
+            The audio is too short for the responses.
         """
         story = Story(audio, n_trs, self.config, for_training=False)
         return self.encode_story(story, progress=progress).cpu().numpy()
@@ -125,18 +201,24 @@ class BrainWavLM(nn.Module):
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the model: ``adapter/`` (plain PEFT, opens on a plain ``transformers`` WavLM), readout, configuration.
 
-        Without LoRA the trained encoder weights go to ``encoder.safetensors``; a frozen encoder is not written.
-        The folder appears whole or not at all.
+        Without LoRA the trained encoder weights go to ``encoder.safetensors``; a frozen encoder is not written. The
+        folder appears complete or not at all.
+
+        Raises
+        ------
+        OSError
+            The folder cannot be written.
         """
         with atomic_folder(folder) as temporary:
             self.write(temporary)
 
     def write(self, folder: Path) -> None:
         """Write the model's files into a folder that exists."""
+        path = folder / TUNED_FILES.get(self.config.finetune, "")
         if self.config.finetune == "lora":
-            self.encoder.save_adapter(folder / ADAPTER)
+            save_adapter(self.encoder.wavlm, path.parent)
         elif self.config.finetune == "full":
-            save_tensors(folder / FULL, self.encoder.wavlm.state_dict())
+            save_tensors(path, self.encoder.wavlm.state_dict())
         save_tensors(folder / _READOUT, self.readout.state_dict())
         commit = getattr(self.encoder.base.config, "_commit_hash", None)
         base = {"digest": self.encoder.base_digest, "commit": commit}
@@ -149,13 +231,16 @@ class BrainWavLM(nn.Module):
 
         Parameters
         ----------
-        folder : written by :meth:`save_pretrained`.
-        base : the pre-trained WavLM, when it has moved since.
+        folder : Path or str
+            Written by :meth:`save_pretrained`.
+        base : Path or str, optional
+            The pre-trained WavLM, when it has moved since.
 
         Raises
         ------
-        CheckpointError : a file is missing or damaged, its keys are not exactly the model's, or the base model has
-            other weights than the one that was tuned.
+        CheckpointError
+            A file is missing or damaged, its keys are not exactly the model's, or the base model has other weights than
+            the one that was tuned.
         """
         folder = Path(folder)
         saved = _read_saved(folder)
@@ -167,7 +252,7 @@ class BrainWavLM(nn.Module):
         return model.eval()
 
     def load(self, folder: Path) -> None:
-        """Take the trained weights from a folder; every key must be there and fit."""
+        """Load the trained weights of a folder, whose keys must be exactly the model's."""
         self.encoder.load(folder)
         take_tensors(self.readout, load_tensors(folder / _READOUT), where=folder / _READOUT)
 

@@ -64,9 +64,12 @@ def features_identity(config: ModelConfig, *, base: str, tuned: str = "") -> str
 
     Parameters
     ----------
-    config : model, windows and times; a setting that is not listed as irrelevant counts.
-    base : digest of the pre-trained weights that are read, of :func:`base_digests`.
-    tuned : digest of the tuned weights, of :func:`tuned_digest`.
+    config : ModelConfig
+        Model, windows and times; a setting that is not listed as irrelevant counts.
+    base : str
+        Digest of the pre-trained weights that are read, of :func:`base_digests`.
+    tuned : str
+        Digest of the tuned weights, of :func:`tuned_digest`.
     """
     unused = (*_NO_PART, *(_LORA if config.finetune != "lora" else ()))
     settings = {name: value for name, value in as_dict(config).items() if name not in unused}
@@ -78,7 +81,8 @@ def tuned_digest(checkpoint: Path, config: ModelConfig) -> str:
 
     Raises
     ------
-    CheckpointError : the file is missing, or is not what was saved.
+    CheckpointError
+        The file is missing, or is not what was saved.
     """
     if config.finetune not in TUNED_FILES:
         return ""
@@ -98,13 +102,17 @@ def require_base(folder: Path, digest: str, *, model: str) -> None:
 
     Parameters
     ----------
-    folder : of the saved model; one without :data:`MODEL_FILE` is not checked.
-    digest : of the pre-trained weights that were loaded, up to the layer that is read.
-    model : where they were loaded from.
+    folder : Path
+        Of the saved model; one without :data:`MODEL_FILE` is not checked.
+    digest : str
+        Of the pre-trained weights that were loaded, up to the layer that is read.
+    model : str
+        Where they were loaded from.
 
     Raises
     ------
-    CheckpointError : the weights are others.
+    CheckpointError
+        The weights are others.
     """
     path = folder / MODEL_FILE
     if not path.is_file():

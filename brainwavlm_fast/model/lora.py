@@ -1,14 +1,17 @@
-"""LoRA on a WavLM's attention projections: how PEFT is asked for it, and what our own forward pass reads of it."""
+"""LoRA on a WavLM's attention projections: made and saved by PEFT, read by our own forward pass."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
+
+from .weights import load_tensors, take_tensors
 
 _ADAPTER = "default"
 
@@ -37,8 +40,27 @@ def with_lora(wavlm: nn.Module, layer: int, lora: LoraSettings) -> nn.Module:
         return get_peft_model(wavlm, config)
 
 
+def save_adapter(wavlm: Any, folder: Path) -> None:
+    """Write LoRA as a PEFT adapter, which opens on a plain ``transformers`` WavLM."""
+    wavlm.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+
+
+def load_adapter(wavlm: Any, path: Path) -> None:
+    """Load LoRA from a PEFT adapter's safetensors file whose keys and shapes are exactly this WavLM's.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing or damaged, or its keys or shapes are others.
+    """
+    tensors = load_tensors(path)
+    take_tensors(get_peft_model_state_dict(wavlm), tensors, where=path)
+    set_peft_model_state_dict(wavlm, tensors)
+
+
 def adapted(projection: Any) -> bool:
-    """Has a projection an update that is neither merged nor switched off?"""
+    """Whether a projection has an update that is neither merged nor switched off."""
     return isinstance(projection, LoraLinear) and not projection.merged and not projection.disable_adapters
 
 

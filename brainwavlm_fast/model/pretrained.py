@@ -33,7 +33,7 @@ def load_wavlm(name: str | Path) -> Any:
             f"{kind.replace('_', ' ')}: {', '.join(map(str, keys[:3]))}" for kind, keys in wrong.items()
         )
         raise CheckpointError(
-            f"{name}: the weights do not fit WavLM ({details}). Layers would silently start from random numbers; "
+            f"{name}: the weights do not match WavLM ({details}). Layers would silently start from random numbers; "
             "use an unmodified WavLM checkpoint."
         )
     return model.eval()
@@ -76,7 +76,7 @@ def _check_is_wavlm(name: str | Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without ``transformers``' own warnings and bars: progress is this package's to show."""
+    """Suppress warnings and bars of ``transformers``: this package shows the progress."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

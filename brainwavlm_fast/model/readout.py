@@ -33,13 +33,17 @@ class Readout(nn.Module):
 
         Parameters
         ----------
-        features : (n_rows, width), the first of ``context`` rows before the first response. Rows after the last delay
+        features : Tensor
+            (n_rows, width), the first of ``context`` rows before the first response. Rows after the last that a delay
             needs may be left out.
-        context : rows before the first response; delays that reach further back see zeros.
-        n_trs : responses to predict.
+        context : int
+            Rows before the first response; delays that reach further back see zeros.
+        n_trs : int
+            Responses to predict.
 
         Returns
         -------
-        (n_trs, n_voxels)
+        Tensor
+            (n_trs, n_voxels).
         """
         return self.layers(delay_stack(features, self.delays, context=context, n_trs=n_trs, zscore=True))

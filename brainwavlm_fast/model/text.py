@@ -19,7 +19,8 @@ class TextModel:
 
     Attributes
     ----------
-    n_layers : hidden states are numbered 0 (embeddings) to this.
+    n_layers : int
+        Hidden states are numbered 0 (embeddings) to this.
     """
 
     def __init__(self, name: str | Path, *, context: int = 256) -> None:
@@ -27,12 +28,15 @@ class TextModel:
 
         Parameters
         ----------
-        context : tokens in view at once. Every token but a story's first has at least half of them before it.
+        context : int, default 256
+            Tokens in view at once. Every token but a story's first has at least half of them before it.
 
         Raises
         ------
-        CheckpointError : model or tokenizer cannot be opened, or the tokenizer cannot say where its tokens lie.
-        ConfigError : the context is too short, or longer than the model's.
+        CheckpointError
+            Model or tokenizer cannot be opened, or the tokenizer cannot say where its tokens lie.
+        ConfigError
+            The context is too short, or longer than the model's.
         """
         from transformers import AutoModel, AutoTokenizer
 
@@ -78,11 +82,11 @@ class TextModel:
         start = [] if self._tokenizer.bos_token_id is None else [self._tokenizer.bos_token_id]
         size = self._context - len(start)
         step = max(1, size // 2)
-        found: list[NDArray[np.float32]] = []
+        states: list[NDArray[np.float32]] = []
         done = 0
         for first in range(0, max(1, len(tokens) - size + step), step):
             part = torch.tensor([[*start, *tokens[first : first + size]]], device=self._model.device)
             hidden = self._model(input_ids=part, output_hidden_states=True).hidden_states[layer][0, len(start) :]
-            found.append(hidden[done - first :].float().cpu().numpy())
+            states.append(hidden[done - first :].float().cpu().numpy())
             done = min(first + size, len(tokens))
-        return np.concatenate(found)
+        return np.concatenate(states)

@@ -33,23 +33,24 @@ def take_tensors(into: nn.Module | Mapping[str, Tensor], tensors: Mapping[str, T
 
     Raises
     ------
-    CheckpointError : naming the first keys that are missing, extra, or of another shape. Nothing is copied then.
+    CheckpointError
+        Naming the first keys that are missing, extra, or of another shape. Nothing is copied then.
     """
-    own = into.state_dict() if isinstance(into, nn.Module) else into
-    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    current = into.state_dict() if isinstance(into, nn.Module) else into
+    missing, extra = sorted(current.keys() - tensors.keys()), sorted(tensors.keys() - current.keys())
     if missing or extra:
         parts = [f"{kind} {', '.join(keys[:3])}" for kind, keys in (("missing", missing), ("extra", extra)) if keys]
         raise CheckpointError(
-            f"{where} does not fit this model: {'; '.join(parts)}. It was written by another configuration."
+            f"{where} does not match this model: {'; '.join(parts)}. It was written by another configuration."
         )
     for name, tensor in tensors.items():
-        if tensor.shape != own[name].shape:
+        if tensor.shape != current[name].shape:
             raise CheckpointError(
-                f"{where}: {name} has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}. "
+                f"{where}: {name} has shape {tuple(tensor.shape)}, expected {tuple(current[name].shape)}. "
                 "It was written by another configuration (other voxels, rank or model)."
             )
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{where}: {name} holds NaN or infinity; use an earlier checkpoint.")
     with torch.no_grad():
         for name, tensor in tensors.items():
-            own[name].copy_(tensor)
+            current[name].copy_(tensor)

@@ -25,8 +25,10 @@ class WindowPlan:
 
     Attributes
     ----------
-    starts, ends : int64 arrays (n_windows,), in samples; ``ends`` rises.
-    weights : CSR matrix (n_times, n_windows): TR features = weights @ window features.
+    starts, ends : NDArray
+        int64 (n_windows,), in samples; ``ends`` rises.
+    weights : csr_matrix
+        (n_times, n_windows): TR features = weights @ window features.
     """
 
     starts: NDArray[np.int64]
@@ -58,16 +60,22 @@ def plan_windows(
 
     Parameters
     ----------
-    n_samples : length of the story's audio.
-    times : (n_times,) seconds after the sound's onset at which features are wanted, equally spaced.
-    window, stride : seconds.
-    lobes : the filter reaches this many TRs to either side.
-    negative_lobes : False keeps positive weights only, as the authors' training did (13 % of the filter's L1 mass
-        is lost; for comparison only).
+    n_samples : int
+        Length of the story's audio.
+    times : NDArray
+        (n_times,) seconds after the sound's onset at which features are wanted, equally spaced.
+    window, stride : float
+        Seconds.
+    lobes : int, default 3
+        The filter reaches this many TRs to either side.
+    negative_lobes : bool, default True
+        False keeps positive weights only, as the authors' training did (13 % of the filter's L1 mass is lost; for
+        comparison only).
 
     Raises
     ------
-    DataError : the audio is shorter than one stride, or no window reaches a time that is wanted after its start.
+    DataError
+        The audio is shorter than one stride, or no window reaches a time that is wanted after its start.
     """
     step = round(stride * SAMPLE_RATE)
     length = round(window * SAMPLE_RATE)
@@ -96,7 +104,7 @@ def plan_windows(
 def lanczos_weights(
     sample_times: NDArray[np.float64], times: NDArray[np.float64], *, lobes: int = 3
 ) -> sparse.csr_matrix:
-    """Lanczos weights from samples at ``sample_times`` to ``times``, CSR (n_times, n_samples), not normalised.
+    """Lanczos weights from samples at ``sample_times`` to ``times``, CSR (n_times, n_samples), not normalized.
 
     w(t) = sinc(c t) sinc(c t / lobes) for \\|c t\\| < lobes, with c = 1 / mean spacing of ``times``. The full filter,
     negative lobes included; only weights below 1e-8 in absolute value (the zeros of the sinc) are dropped.

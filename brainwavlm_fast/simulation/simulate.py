@@ -20,7 +20,7 @@ from ..data import SAMPLE_RATE, TR, Dataset, load_audio, response_times
 from ..data.mel import N_MELS, log_mel
 from ..errors import BwlmError
 from ..files import atomic_folder, provenance, read_json, write_json
-from ..model import Encoder, Story, save_wavlm
+from ..model import Encoder, Story, cache_front_end, save_wavlm, story_features
 from ..progress import Progress
 from .brain import DELAYS, make_anatomy, make_cortex
 from .layout import write_embeddings, write_index, write_responses, write_sound, write_textgrid
@@ -84,10 +84,10 @@ class _Making:
         with self.progress.task("front end of the stories", len(sound)) as advance:
             for name, audio in sound.items():
                 stories[name] = Story(audio, settings.stories[name], config, for_training=False)
-                stories[name].keep_front_end(student)
+                cache_front_end(student, stories[name])
                 advance(note=name)
         teachers = self._teachers(root, config)
-        features = {"student": {name: story.features(student).numpy() for name, story in stories.items()}}
+        features = {"student": {name: story_features(student, story).numpy() for name, story in stories.items()}}
         if settings.null:  # auditory cortex, too, follows what the student hears already
             heard = {name: values[:, :N_MELS].astype(np.float64) for name, values in features["student"].items()}
         else:
@@ -99,7 +99,9 @@ class _Making:
             which = OWN_TEACHER if subject == OWN_TEACHER else "shared"
             teacher = teachers[which]
             if which not in features:
-                features[which] = {name: story.features(teacher.encoder).numpy() for name, story in stories.items()}
+                features[which] = {
+                    name: story_features(teacher.encoder, story).numpy() for name, story in stories.items()
+                }
             latents = {name: teacher.latents(value) for name, value in features[which].items()}
             n_latents = self.lexicon.embeddings.shape[1]
             cortex = make_cortex(anatomy, n_latents, N_MELS, settings.stream(f"cortex-{subject}"))
@@ -148,7 +150,7 @@ class _Making:
             for spoken, audio in self._lessons:
                 n_trs = int(len(audio) / SAMPLE_RATE / TR) - 8
                 story = Story(audio, n_trs, config, for_training=False)
-                story.keep_front_end(student)
+                cache_front_end(student, story)
                 lessons.append((spoken, story))
                 advance()
         teachers = {}

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 from ..model import Encoder, Story
-from ..model.attention import gate, position_bias
+from ..model.identity import TUNED_FILES
+from ..model.lora import load_adapter, save_adapter
+from ..model.transformer_layer import gate, position_bias
 from ..model.weights import load_tensors, save_tensors, take_tensors
 from ..progress import Progress
 
@@ -70,7 +72,7 @@ def fit_teacher(
             story, meaning = lessons[int(rng.integers(len(lessons)))]
             windows = rng.choice(_whole_windows(story), BATCH, replace=False)
             target = torch.from_numpy(meaning[windows] / scale).float()
-            loss = (head(story.encode(encoder, windows)) - target).square().mean()
+            loss = (head(encoder.encode(story, windows)) - target).square().mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -85,7 +87,7 @@ def save_teacher(folder: Path, teacher: Teacher) -> None:
     folder.mkdir(parents=True)
     if teacher.encoder.finetune == "lora":
         teacher.encoder.wavlm.peft_config["default"].base_model_name_or_path = "../../../student"
-        teacher.encoder.save_adapter(folder / "adapter")
+        save_adapter(teacher.encoder.wavlm, folder / "adapter")
     save_tensors(folder / "head.safetensors", teacher.head.state_dict())
 
 
@@ -93,7 +95,7 @@ def load_teacher(folder: Path, config: ModelConfig) -> Teacher:
     """A teacher that :func:`save_teacher` wrote, on its student."""
     encoder = Encoder.from_config(config).eval()
     if encoder.finetune == "lora":
-        encoder.load_adapter(folder / "adapter")
+        load_adapter(encoder.wavlm, folder / TUNED_FILES["lora"])
     tensors = load_tensors(folder / "head.safetensors")
     head = nn.Linear(encoder.width, len(tensors["bias"]))
     take_tensors(head, tensors, where=folder / "head.safetensors")

@@ -78,7 +78,7 @@ def check_plant(student: Encoder, story: Story, truth: Truth) -> None:
     """Refuse a plant from which nothing could be learned."""
     windows = np.flatnonzero(story.plan.ends - story.plan.starts == (story.plan.ends - story.plan.starts).max())[:32]
     with torch.no_grad():
-        fronts = torch.cat([front for _, front in story.front_ends(student, windows)])
+        fronts = torch.cat([front for _, front in student.front_ends(story, windows)])
     entropy = attention_entropy(student, fronts)
     if entropy > MAX_ENTROPY:
         raise BwlmError(

@@ -3,7 +3,7 @@
 A checkpoint is a :class:`BrainWavLM` folder (PEFT adapter and readout) with ``optimizer.safetensors``, perhaps
 ``carried.safetensors``, and ``state.json`` (step, epoch, blocks of the next epoch that are done, hashes of the files).
 ``epoch-003`` is kept for evaluation; ``step-000450``, saved inside an epoch, goes when the next checkpoint is complete.
-Only the last two keep their optimiser.
+Only the last two keep their optimizer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _KEPT_OPTIMIZERS = 2
 
 @dataclass(frozen=True)
 class Position:
-    """Where training stands: optimiser steps done, epochs done (all of their blocks), and blocks of the next one."""
+    """Where training stands: optimizer steps done, epochs done (all of their blocks), and blocks of the next one."""
 
     step: int
     epoch: int
@@ -45,7 +45,7 @@ class Position:
 
 @dataclass(frozen=True)
 class CarriedContext:
-    """TR features that the next block of a story has as its context rows: those before response ``start`` - 1."""
+    """The previous block's last TR features, detached: context of the block of ``story`` that starts at ``start``."""
 
     story: str
     start: int
@@ -59,13 +59,14 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     *,
     end_of_epoch: bool,
-    carried: CarriedContext | None = None,
+    context: CarriedContext | None = None,
 ) -> Path:
-    """Write a checkpoint whole or not at all, then drop what it replaces.
+    """Write a checkpoint completely or not at all, then delete what it replaces.
 
     Raises
     ------
-    CheckpointError : the disk is full or cannot be written; checkpoints already there are untouched.
+    CheckpointError
+        The disk is full or cannot be written; earlier checkpoints are untouched.
     """
     folder = position.folder(run, end_of_epoch=end_of_epoch)
     try:
@@ -73,9 +74,9 @@ def save_checkpoint(
             model.write(temporary)
             save_tensors(temporary / _OPTIMIZER, _optimizer_tensors(model, optimizer))
             state: dict[str, Any] = {"step": position.step, "epoch": position.epoch, "block": position.block}
-            if carried is not None:
-                save_tensors(temporary / _CARRIED, {"rows": carried.rows})
-                state |= {"carried": {"story": carried.story, "start": carried.start}}
+            if context is not None:
+                save_tensors(temporary / _CARRIED, {"rows": context.rows})
+                state |= {"carried": {"story": context.story, "start": context.start}}
             hashes = {str(p.relative_to(temporary)): _sha256(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
             state |= {"end_of_epoch": end_of_epoch, "files": hashes, "provenance": provenance()}
             write_json(temporary / _STATE, state)
@@ -96,10 +97,10 @@ def clear_unfinished(run: Path) -> None:
 
 def latest_checkpoint(run: Path) -> Path:
     """The checkpoint with the most steps; raises :class:`CheckpointError` if there is none."""
-    found = list_checkpoints(run)
-    if not found:
+    checkpoints = list_checkpoints(run)
+    if not checkpoints:
         raise CheckpointError(f"{run} has no checkpoint yet; start it again with a new --out.")
-    return found[-1]
+    return checkpoints[-1]
 
 
 def list_checkpoints(run: Path) -> list[Path]:
@@ -111,18 +112,19 @@ def list_checkpoints(run: Path) -> list[Path]:
 def load_checkpoint(
     folder: Path, model: BrainWavLM, optimizer: torch.optim.Optimizer, *, blocks_per_epoch: int
 ) -> tuple[Position, CarriedContext | None]:
-    """Put a checkpoint's weights and optimiser into place; returns its position and what the next block takes over.
+    """Load a checkpoint's weights and optimizer; returns its position and the context that the next block reuses.
 
     Raises
     ------
-    CheckpointError : a file is missing, damaged, or of another configuration; names the file and what to do.
+    CheckpointError
+        A file is missing, damaged, or of another configuration; names the file and what to do.
     """
     state = read_json(folder / _STATE)
     try:
         hashes, step, epoch = dict(state["files"]), int(state["step"]), int(state["epoch"])
         # checkpoints written before several blocks could make a step do not count blocks
         position = Position(step, epoch, int(state.get("block", step - epoch * blocks_per_epoch)))
-        held = (str(state["carried"]["story"]), int(state["carried"]["start"])) if "carried" in state else None
+        carried = (str(state["carried"]["story"]), int(state["carried"]["start"])) if "carried" in state else None
     except (KeyError, TypeError, ValueError):
         raise CheckpointError(f"{folder / _STATE} is not a checkpoint's state; {_go_back(folder)}") from None
     for name, digest in hashes.items():
@@ -133,7 +135,7 @@ def load_checkpoint(
             raise CheckpointError(f"{path} is damaged (its contents changed after it was saved); {_go_back(folder)}")
     model.load(folder)
     _load_optimizer(folder / _OPTIMIZER, model, optimizer)
-    return position, None if held is None else CarriedContext(*held, load_tensors(folder / _CARRIED)["rows"])
+    return position, None if carried is None else CarriedContext(*carried, load_tensors(folder / _CARRIED)["rows"])
 
 
 def _optimizer_tensors(model: BrainWavLM, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -160,7 +162,7 @@ def _load_optimizer(path: Path, model: BrainWavLM, optimizer: torch.optim.Optimi
         optimizer.state[parameter][kind] = value.to(parameter.device) if value.ndim else value
     if tensors and {key.rpartition("/")[0] for key in tensors} != parameters.keys():
         raise CheckpointError(
-            f"{path}: optimiser state is missing for some parameters; the checkpoint is another run's."
+            f"{path}: optimizer state is missing for some parameters; the checkpoint is another run's."
         )
 
 
@@ -170,11 +172,11 @@ def _named(model: BrainWavLM, parameters: list[Tensor]) -> list[tuple[str, Tenso
 
 
 def _drop_replaced(run: Path) -> None:
-    found = list_checkpoints(run)
-    for folder in found[:-1]:
+    checkpoints = list_checkpoints(run)
+    for folder in checkpoints[:-1]:
         if folder.name.startswith("step"):
             shutil.rmtree(folder)
-    epochs = [folder for folder in found if folder.exists()]
+    epochs = [folder for folder in checkpoints if folder.exists()]
     for folder in epochs[:-_KEPT_OPTIMIZERS]:
         (folder / _OPTIMIZER).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What a run writes while it trains: ``log.jsonl`` (one object a line) and TensorBoard scalars."""
+"""What a run writes while it trains: ``log.jsonl`` (one object per line) and TensorBoard scalars."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ class RunLog:
             return
         self._path = folder / "log.jsonl"
         if self._path.exists():
-            kept = [line for line in self._path.read_text(encoding="utf-8").splitlines() if _step(line) <= after_step]
+            remaining = [
+                line for line in self._path.read_text(encoding="utf-8").splitlines() if _step(line) <= after_step
+            ]
             with atomic_path(self._path) as temporary:
-                temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+                temporary.write_text("".join(f"{line}\n" for line in remaining), encoding="utf-8")
         from torch.utils.tensorboard import SummaryWriter
 
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=after_step + 1 if after_step else None)
 
     def step(self, step: int, **values: Any) -> None:
-        """One optimiser step."""
+        """One optimizer step."""
         self._write({"kind": "step", "step": step, **values})
         for name in ("loss", "grad_norm"):
             self._draw(f"train/{name}", values[name], step)
@@ -40,7 +42,7 @@ class RunLog:
                 self._draw(f"validation/{story}/{name}", value, step)
 
     def note(self, step: int, **values: Any) -> None:
-        """Something to know about the run: excluded voxels, a resume, the end."""
+        """A note on the run: excluded voxels, a resume, the end."""
         self._write({"kind": "note", "step": step, **values})
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The training loop: one Adam step a block of TRs, whole stories to validate, saves so that a kill costs little."""
+"""The training loop: one Adam step per block of TRs, whole stories to validate, saves so that a kill costs little."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from torch import Tensor
 from ..config import TrainConfig
 from ..errors import BwlmError, RankLostError
 from ..model import BrainWavLM
-from ..ops import correlation
 from ..progress import Advance, Progress
 from .checkpoint import Position, save_checkpoint
+from .gradient import BlockGradient
 from .log import RunLog
-from .losses import training_loss
-from .response_loader import ResponseLoader, Responses
-from .step import Step, sharing_windows
-from .training_data import Block, TrainingData, predict_story
+from .response_loader import ResponseLoader
+from .training_data import Block
+from .validation import mean_over_subjects, mean_scores, validate
 
 _CONTINUE = "Continue with: bwlm train --resume"
 
@@ -35,7 +34,7 @@ class TrainingStopped(BwlmError):
 
 
 def make_optimizer(model: BrainWavLM, config: TrainConfig) -> torch.optim.Adam:
-    """Adam over the encoder's trainable weights and the readout, each at its own rate (paper: 1e-4 both)."""
+    """Adam over the encoder's trainable weights and the readout, each at its rate (paper: 1e-4 both)."""
     encoder = [p for p in model.encoder.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [{"params": list(model.readout.parameters()), "lr": config.lr_readout}]
     if encoder:
@@ -44,11 +43,14 @@ def make_optimizer(model: BrainWavLM, config: TrainConfig) -> torch.optim.Adam:
 
 
 class StepResult:
-    """A step's loss, gradient norm and wish to stop, which on a GPU are there a little later.
+    """A step's loss, gradient norm and requests to stop, which a GPU gives a little later.
 
     Attributes
     ----------
-    number, epoch, batch : the step, its epoch (from 1), and its blocks.
+    number, epoch : int
+        Of the step and its epoch, both from 1.
+    batch : sequence of Block
+        Its blocks.
     """
 
     def __init__(self, number: int, epoch: int, batch: Sequence[Block], values: Tensor) -> None:
@@ -72,7 +74,8 @@ class StepResult:
 
         Raises
         ------
-        BwlmError : loss or norm is not finite.
+        BwlmError
+            Loss or norm is not finite.
         """
         if self._event is not None:
             self._event.synchronize()
@@ -88,74 +91,75 @@ class StepResult:
 
 @dataclass
 class Loop:
-    """A run in motion. ``position`` counts optimiser steps and finished epochs; ``fresh`` is a run not yet saved.
+    """A run being trained.
 
-    ``trained`` counts seconds of steps, loading included; ``feed.waited`` those of them spent waiting for responses.
+    Attributes
+    ----------
+    run : Path
+        The run's folder.
+    gradient : BlockGradient
+        Of a step; it holds the model, the data and the ranks.
+    position : Position
+        Optimizer steps and epochs done.
+    seconds : float
+        In steps, loading included; ``loader.waited`` seconds of them were spent waiting for responses.
     """
 
     run: Path
-    config: TrainConfig
-    model: BrainWavLM
+    gradient: BlockGradient
     optimizer: torch.optim.Adam
-    material: TrainingData
-    step: Step
-    feed: ResponseLoader
+    loader: ResponseLoader
     log: RunLog
     progress: Progress
     position: Position
-    fresh: bool
-    trained: float = 0.0
-    _resumed: float = 0.0
+    seconds: float = 0.0
+    _step_started: float = 0.0
 
-    def train(self) -> None:
-        """Train from ``position`` to the last epoch.
+    def train(self, *, fresh: bool) -> None:
+        """Train from ``position`` to the last epoch; a ``fresh`` run is validated and saved first.
 
         Raises
         ------
-        TrainingStopped : after a signal to any rank, once the step in flight is done and saved.
-        RankLostError : another rank has ended; the last checkpoint stands.
-        BwlmError : the loss or a gradient is not finite; the last checkpoint stands.
+        TrainingStopped
+            After a signal to any rank, once the step in flight is done and saved.
+        RankLostError
+            Another rank has ended; the last checkpoint stands.
+        BwlmError
+            The loss or a gradient is not finite; the last checkpoint stands.
         """
         try:
             with _stop_requested() as stopped:
-                if self.fresh:
-                    self._validate()
-                    self._save(end_of_epoch=True)
-                while self.position.epoch < self.config.epochs:
-                    self._epoch(stopped)
+                if fresh:
+                    self._end_epoch()
+                while self.position.epoch < self.gradient.config.epochs:
+                    self._train_epoch(stopped)
                     self.position = Position(self.position.step, self.position.epoch + 1, 0)
-                    self._validate()
-                    self._save(end_of_epoch=True)
+                    self._end_epoch()
         except RankLostError as error:
             raise RankLostError(f"{error} The last checkpoint of {self.run} stands. {_CONTINUE} {self.run}") from error
 
-    def _epoch(self, stopped: Callable[[], bool]) -> None:
-        blocks, size, ranks = self.material.blocks, self.step.n_blocks, self.step.ranks
-        done = self.position.block
-        self.model.train()
+    def _train_epoch(self, stopped: Callable[[], bool]) -> None:
+        blocks, n_blocks, ranks = self.gradient.training_data.blocks, self.gradient.n_blocks, self.gradient.ranks
+        config, done = self.gradient.config, self.position.block
+        self.gradient.model.train()
         unread: deque[StepResult] = deque()
-        with self.progress.task(f"epoch {self.position.epoch + 1}/{self.config.epochs}", len(blocks)) as advance:
-            advance(done)
-            self._resumed = time.perf_counter()
-            for start in range(done, len(blocks), size):
-                batch = blocks[start : start + size]
-                block = self.step.own(batch)
-                measured = {} if block is None else self.feed.story(block.story)
-                if block is not None:
-                    measured = {subject: values[block.start : block.stop] for subject, values in measured.items()}
-                unread.append(self._step(batch, measured, stopped))
+        label = f"epoch {self.position.epoch + 1}/{config.epochs}"
+        with self.progress.task(label, len(blocks), done=done) as advance:
+            self._step_started = time.perf_counter()
+            for start in range(done, len(blocks), n_blocks):
+                unread.append(self.train_step(blocks[start : start + n_blocks], stopped))
                 stop = False
                 while unread and not (unread[0].late and len(unread) == 1):
                     stop |= self._report(unread.popleft(), advance)
                 stop = stop if ranks.size > 1 else stopped()
-                at_save = (self.position.block // size) % self.config.save_every == 0
+                at_save = (self.position.block // n_blocks) % config.save_every == 0
                 if stop or at_save or self.position.block == len(blocks):
                     while unread:
                         self._report(unread.popleft(), advance)
                 if stop:
                     self._save(end_of_epoch=False)
                     ranks.barrier()
-                    raise ranks.shared(
+                    raise ranks.report_once(
                         TrainingStopped(
                             f"stopped after step {self.position.step}, which is saved. {_CONTINUE} {self.run}"
                         )
@@ -163,106 +167,86 @@ class Loop:
                 if at_save and self.position.block < len(blocks):
                     self._save(end_of_epoch=False)
 
-    def _step(self, batch: Sequence[Block], measured: Responses, stopped: Callable[[], bool]) -> StepResult:
-        number = self.position.step + 1
-        values = self.step.gradient(number, batch, measured, stop=stopped())
-        outcome = StepResult(number, self.position.epoch + 1, batch, values)
-        if not outcome.late:
-            self._check(outcome)
+    def train_step(self, batch: Sequence[Block], stopped: Callable[[], bool]) -> StepResult:
+        """One optimizer step over a batch of blocks."""
+        number, block = self.position.step + 1, self.gradient.local_block(batch)
+        responses = {} if block is None else self.loader.block(block)
+        values = self.gradient.compute(number, batch, responses, stop=stopped())
+        result = StepResult(number, self.position.epoch + 1, batch, values)
+        if not result.late:
+            self._read(result)
         self.optimizer.step()
         self.position = Position(number, self.position.epoch, self.position.block + len(batch))
-        return outcome
+        return result
 
-    def _check(self, outcome: StepResult) -> tuple[float, float, bool]:
+    def _read(self, result: StepResult) -> tuple[float, float, bool]:
         try:
-            return outcome.read()
+            return result.read()
         except BwlmError as error:
-            raise self.step.ranks.shared(error) from None
+            raise self.gradient.ranks.report_once(error) from None
 
-    def _report(self, outcome: StepResult, advance: Advance) -> bool:
+    def _report(self, result: StepResult, advance: Advance) -> bool:
         """Log a step; whether a rank wants to stop."""
-        loss, norm, stop = self._check(outcome)
+        loss, norm, stop = self._read(result)
         now = time.perf_counter()
-        seconds, self._resumed = now - self._resumed, now
-        self.trained += seconds
+        seconds, self._step_started = now - self._step_started, now
+        self.seconds += seconds
         self.log.step(
-            outcome.number,
-            epoch=outcome.epoch,
-            story=outcome.batch[0].story,
-            start=outcome.batch[0].start,
+            result.number,
+            epoch=result.epoch,
+            story=result.batch[0].story,
+            start=result.batch[0].start,
             loss=loss,
             grad_norm=norm,
             seconds=round(seconds, 4),
         )
-        epochs_left = self.config.epochs - outcome.epoch
+        epochs_left = self.gradient.config.epochs - result.epoch
         later = f", then {epochs_left} more" if epochs_left else ""
-        advance(len(outcome.batch), note=f"loss {loss:+.4f}  {1 / seconds:.1f} steps/s{later}")
+        advance(len(result.batch), note=f"loss {loss:+.4f}  {1 / seconds:.1f} steps/s{later}")
         return stop
 
-    @torch.no_grad()
-    def _validate(self) -> None:
-        self.model.eval()
-        found: dict[str, dict[str, dict[str, float]]] = {}
-        with sharing_windows(self.model, self.step.ranks):
-            for name in self.material.split.validation:
-                responses = self.feed.story(name)
-                predicted = predict_story(
-                    self.model,
-                    self.material.stories[name],
-                    self.config.block_size,
-                    list(responses),
-                    with_context=self.config.block_context,
-                )
-                for subject, measured in responses.items():
-                    found.setdefault(subject, {})[name] = {
-                        "loss": float(training_loss(self.config.loss, predicted[subject], measured)),
-                        "correlation": float(correlation(predicted[subject], measured, axis=0).mean()),
-                    }
-        scores = {name: _mean_scores([s[name] for s in found.values() if name in s]) for name in _stories(found)}
-        more = {"subjects": found} if len(self.material.subjects) > 1 else {}
+    def _end_epoch(self) -> None:
+        gradient = self.gradient
+        per_subject = validate(gradient.model, gradient.config, gradient.training_data, self.loader, gradient.ranks)
+        scores = mean_over_subjects(per_subject)
+        more = {"subjects": per_subject} if len(gradient.training_data.subjects) > 1 else {}
         self.log.validation(self.position.step, self.position.epoch, scores, **more)
         if scores:
-            mean = _mean_scores(list(scores.values()))["correlation"]
+            mean = mean_scores(list(scores.values()))["correlation"]
             self.progress.say(f"epoch {self.position.epoch}: validation correlation of the readout {mean:.4f}")
+        self._save(end_of_epoch=True)
 
     def _save(self, *, end_of_epoch: bool) -> None:
-        if self.step.ranks.is_main:
-            carried = None if end_of_epoch else self.step.carried
+        gradient = self.gradient
+        if gradient.ranks.is_main:
+            context = None if end_of_epoch else gradient.carried_context
             save_checkpoint(
-                self.run, self.position, self.model, self.optimizer, end_of_epoch=end_of_epoch, carried=carried
+                self.run, self.position, gradient.model, self.optimizer, end_of_epoch=end_of_epoch, context=context
             )
-        self._resumed = time.perf_counter()
-
-
-def _stories(found: dict[str, dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for scores in found.values() for name in scores))
-
-
-def _mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(score[name] for score in scores) / len(scores) for name in scores[0]}
+        self._step_started = time.perf_counter()
 
 
 @contextmanager
 def _stop_requested() -> Iterator[Callable[[], bool]]:
-    """Yields a question: has SIGINT or SIGTERM come? A second Ctrl-C stops at once.
+    """Yields a function: whether SIGINT or SIGTERM was received. A second Ctrl-C stops at once.
 
-    SIGTERM may come twice from one who ends a job (``torchrun`` does so), and must not keep the save from happening.
+    SIGTERM may come twice when a job is ended (``torchrun`` sends it twice), and must not keep the save from happening.
     """
-    seen: list[int] = []
+    received: list[int] = []
     before: dict[int, Any] = {}
 
     def note(number: int, frame: Any) -> None:
-        seen.append(number)
+        received.append(number)
         if number == signal.SIGINT:
             signal.signal(number, before[number])
 
     try:
-        for asked in (signal.SIGINT, signal.SIGTERM):
-            before[asked] = signal.signal(asked, note)
-    except ValueError:  # not the main thread: signals are somebody else's
+        for watched in (signal.SIGINT, signal.SIGTERM):
+            before[watched] = signal.signal(watched, note)
+    except ValueError:  # not the main thread: signals belong to other code
         before.clear()
     try:
-        yield lambda: bool(seen)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

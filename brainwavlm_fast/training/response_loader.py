@@ -1,4 +1,4 @@
-"""Responses where the loop needs them, when it needs them: kept while they fit, else read ahead of their turn."""
+"""Responses on the device when the loop needs them: kept there while they fit, else read ahead by a thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..memory import GIB
-from .training_data import TrainingData
+from .training_data import Block, TrainingData
 
 Responses = dict[str, Tensor]
 
@@ -24,17 +24,20 @@ class ResponseLoader:
 
     Attributes
     ----------
-    waited : seconds that :meth:`story` has waited for the disk.
+    waited : float
+        Seconds that :meth:`story` has waited for the disk.
     """
 
-    def __init__(self, material: TrainingData, order: Sequence[str], device: torch.device, *, limit_gb: float) -> None:
-        """Feed stories in ``order``, over and over; on a GPU the limit is half of the memory that is free there."""
-        self._material, self._device = material, device
+    def __init__(
+        self, training_data: TrainingData, order: Sequence[str], device: torch.device, *, limit_gb: float
+    ) -> None:
+        """Load stories in ``order``, over and over; on a GPU the limit is half of the memory that is free there."""
+        self._training_data, self._device = training_data, device
         self._next = {name: order[(k + 1) % len(order)] for k, name in enumerate(order)}
         on_gpu = device.type == "cuda"
         self._free = torch.cuda.mem_get_info(device)[0] // 2 if on_gpu else int(limit_gb * GIB)
-        self._kept: dict[str, Responses] = {}
-        self._coming: dict[str, Future[Responses]] = {}
+        self._loaded: dict[str, Responses] = {}
+        self._pending: dict[str, Future[Responses]] = {}
         self._now: tuple[str, Responses] = "", {}
         # pinning memory belongs to the thread's current GPU
         settings: Any = {"initializer": torch.cuda.set_device, "initargs": (device,)} if on_gpu else {}
@@ -47,16 +50,20 @@ class ResponseLoader:
             return self._now[1]
         started = time.perf_counter()
         self.ahead(name)
-        if name in self._kept:
-            found = self._kept[name]
+        if name in self._loaded:
+            responses = self._loaded[name]
         else:
-            read = self._coming.pop(name).result()
-            found = {subject: values.to(self._device, non_blocking=True) for subject, values in read.items()}
-            self._keep(name, found)
-        self._now = name, found
+            read = self._pending.pop(name).result()
+            responses = {subject: values.to(self._device, non_blocking=True) for subject, values in read.items()}
+            self._store(name, responses)
+        self._now = name, responses
         self.ahead(self._next[name])
         self.waited += time.perf_counter() - started
-        return found
+        return responses
+
+    def block(self, block: Block) -> Responses:
+        """Responses to a block: subject -> float32 (n_trs, n_voxels)."""
+        return {subject: values[block.start : block.stop] for subject, values in self.story(block.story).items()}
 
     def close(self) -> None:
         """Stop reading."""
@@ -64,17 +71,17 @@ class ResponseLoader:
 
     def ahead(self, name: str) -> None:
         """Start to read a story, if it is not here or on its way."""
-        if name not in self._kept and name not in self._coming:
-            self._coming[name] = self._reader.submit(self._read, name)
+        if name not in self._loaded and name not in self._pending:
+            self._pending[name] = self._reader.submit(self._read, name)
 
     def _read(self, name: str) -> Responses:
-        read = {subject: self._material.responses(subject, name) for subject in self._material.heard_by(name)}
+        read = {subject: self._training_data.responses(subject, name) for subject in self._training_data.heard_by(name)}
         if self._device.type == "cuda":  # only from pinned memory does a copy run beside the kernels
             read = {subject: values.pin_memory() for subject, values in read.items()}
         return read
 
-    def _keep(self, name: str, responses: Responses) -> None:
+    def _store(self, name: str, responses: Responses) -> None:
         size = sum(values.nbytes for values in responses.values())
         if size <= self._free:
-            self._kept[name] = responses
+            self._loaded[name] = responses
             self._free -= size

@@ -1,7 +1,7 @@
-"""A run is a folder: made once, never written over, resumed from its last checkpoint.
+"""A run is a folder: made once, never overwritten, resumed from its last checkpoint.
 
 ``config.json`` (everything that was chosen), ``log.jsonl``, ``tensorboard/``, ``voxels.hf5`` (the voxels trained on;
-one file a subject where there are several), ``checkpoints/epoch-NNN``, and ``summary.json`` once it is done.
+one file per subject where there are several), ``checkpoints/epoch-NNN``, and ``summary.json`` once it is done.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from ..distributed import Ranks, opened_ranks
 from ..errors import BwlmError, CheckpointError
 from ..files import atomic_path, provenance, read_json, write_json
 from ..memory import GIB, peak_memory
-from ..model import BrainWavLM, CacheStatus, free_memory, keep_front_ends, step_memory
+from ..model import BrainWavLM, CacheStatus, cache_front_ends, free_memory, step_memory
 from ..progress import Progress
 from .checkpoint import Position, clear_unfinished, latest_checkpoint, load_checkpoint
+from .gradient import BlockGradient
 from .log import RunLog, read_log
 from .loop import Loop, make_optimizer
 from .randomness import keyed
 from .response_loader import ResponseLoader
-from .step import Step
 from .training_data import SubjectData, TrainingData, choose_voxels, open_training_data
 
 _CONFIG = "config.json"
@@ -45,22 +45,23 @@ def start_run(run: Path | str, config: RunConfig, *, progress: Progress | None =
 
     Raises
     ------
-    BwlmError : the folder is in use, or the data, the model or the configuration will not do.
+    BwlmError
+        The folder is in use, or the data, the model or the configuration is invalid.
     """
     run, progress = Path(run), progress or Progress()
     with opened_ranks() as ranks:
         progress = progress if ranks.is_main else Progress()
-        material = _open(config, ranks, progress, run_to_be=run)
-        model = _new_model(config, material, ranks)
-        config = _settle_memory(config, model, material, ranks, progress)
-        step = Step(model, config.train, material, ranks)
+        training_data = _open(config, ranks, progress, run_to_be=run)
+        model = _new_model(config, training_data, ranks)
+        config = _settle_memory(config, model, training_data, ranks, progress)
+        gradient = BlockGradient(model, config.train, training_data, ranks)
         with _claimed(run, ranks):
             if ranks.is_main:
                 config.to_json(run / _CONFIG)
-                _write_voxels(run, material)
+                _write_voxels(run, training_data)
             log = RunLog(run, after_step=0, silent=not ranks.is_main)
-            log.note(0, started=material.summary(), processes=ranks.size, config=as_dict(config), **provenance())
-            return _train(run, config, step, material, log, None, progress)
+            log.note(0, started=training_data.summary(), processes=ranks.size, config=as_dict(config), **provenance())
+            return _train(run, config, gradient, log, None, progress)
 
 
 def resume_run(run: Path | str, *, progress: Progress | None = None) -> dict[str, Any]:
@@ -70,7 +71,8 @@ def resume_run(run: Path | str, *, progress: Progress | None = None) -> dict[str
 
     Raises
     ------
-    CheckpointError : there is no run, its last checkpoint is damaged, or it was written by another configuration.
+    CheckpointError
+        There is no run, its last checkpoint is damaged, or it was written by another configuration.
     """
     run, progress = Path(run), progress or Progress()
     if not (run / _CONFIG).is_file():
@@ -83,24 +85,24 @@ def resume_run(run: Path | str, *, progress: Progress | None = None) -> dict[str
         progress = progress if ranks.is_main else Progress()
         if ranks.is_main:
             clear_unfinished(run)
-        checkpoint = ranks.on_first(lambda: latest_checkpoint(run))
-        material = _open(config, ranks, progress)
-        _require_same_voxels(run, material)
-        model = _new_model(config, material, ranks)
-        config = _settle_memory(config, model, material, ranks, progress)
-        step = Step(model, config.train, material, ranks)
-        return _train(run, config, step, material, None, checkpoint, progress)
+        checkpoint = ranks.broadcast_from_main(lambda: latest_checkpoint(run))
+        training_data = _open(config, ranks, progress)
+        _require_same_voxels(run, training_data)
+        model = _new_model(config, training_data, ranks)
+        config = _settle_memory(config, model, training_data, ranks, progress)
+        gradient = BlockGradient(model, config.train, training_data, ranks)
+        return _train(run, config, gradient, None, checkpoint, progress)
 
 
 def _open(config: RunConfig, ranks: Ranks, progress: Progress, *, run_to_be: Path | None = None) -> TrainingData:
-    """The material; the first rank alone checks that the folder is free and reads every response."""
+    """The data; the first rank alone checks that the folder is free and reads every response."""
 
     def check() -> tuple[StorySplit, dict[str, SubjectData]]:
         if run_to_be is not None:
             _refuse_used(run_to_be)
         return choose_voxels(config, Dataset(Path(config.data)), progress)
 
-    split, subjects = ranks.on_first(check)
+    split, subjects = ranks.broadcast_from_main(check)
     return open_training_data(config, Dataset(Path(config.data)), split, subjects, progress)
 
 
@@ -113,34 +115,34 @@ def _refuse_used(run: Path) -> None:
         )
 
 
-def _new_model(config: RunConfig, material: TrainingData, ranks: Ranks) -> BrainWavLM:
+def _new_model(config: RunConfig, training_data: TrainingData, ranks: Ranks) -> BrainWavLM:
     with keyed(config.train.seed, 0):
-        model = BrainWavLM(config.model, material.n_voxels)
+        model = BrainWavLM(config.model, training_data.n_voxels)
     model.encoder.use_precision(config.train.precision)
     return model.to(ranks.device)
 
 
 def _settle_memory(
-    config: RunConfig, model: BrainWavLM, material: TrainingData, ranks: Ranks, progress: Progress
+    config: RunConfig, model: BrainWavLM, training_data: TrainingData, ranks: Ranks, progress: Progress
 ) -> RunConfig:
-    """Tell the encoder what to do with activations; the configuration with ``auto`` replaced by what was chosen.
+    """Set the encoder's activation checkpointing; the configuration with ``auto`` replaced by what was chosen.
 
-    Written down when a run starts: on a GPU the choice groups windows, and so their dropout, which a resume repeats.
+    Recorded when a run starts: on a GPU the choice groups windows, and so their dropout, which a resume repeats.
     """
     train = config.train
     if train.activation_checkpointing == "auto":
         n_windows = max(
             len(story.rows(*model.block_span(story, block.start, block.stop, with_context=train.block_context)[:2])[0])
-            for block in material.blocks
-            for story in [material.stories[block.story]]
+            for block in training_data.blocks
+            for story in [training_data.stories[block.story]]
         )
         n_samples = round(config.model.window * SAMPLE_RATE)
         needed = step_memory(model.train().encoder, model, n_windows=n_windows, n_samples=n_samples)
         free = free_memory(ranks.device)
-        train = replace(train, activation_checkpointing=ranks.on_first(lambda: needed.choose(free)))
+        train = replace(train, activation_checkpointing=ranks.broadcast_from_main(lambda: needed.choose(free)))
         progress.say(
             f"memory: {free / GIB:.1f} GiB are free; a step of {n_windows} windows takes some {needed.keep / GIB:.1f} "
-            f"with its activations kept, {needed.recompute / GIB:.1f} with them computed again: "
+            f"with its activations stored, {needed.recompute / GIB:.1f} with activation checkpointing: "
             f"--activation-checkpointing {train.activation_checkpointing}"
         )
     model.encoder.recompute = train.activation_checkpointing == "on"
@@ -150,52 +152,52 @@ def _settle_memory(
 def _train(
     run: Path,
     config: RunConfig,
-    step: Step,
-    material: TrainingData,
+    gradient: BlockGradient,
     log: RunLog | None,
     checkpoint: Path | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    model, train, ranks = step.model, config.train, step.ranks
+    model, training_data, train, ranks = gradient.model, gradient.training_data, config.train, gradient.ranks
     optimizer = make_optimizer(model, train)
     position = Position(0, 0, 0)
     if checkpoint is not None:
-        blocks = len(material.blocks)
-        position, step.carried = load_checkpoint(checkpoint, model, optimizer, blocks_per_epoch=blocks)
+        blocks = len(training_data.blocks)
+        position, gradient.carried_context = load_checkpoint(checkpoint, model, optimizer, blocks_per_epoch=blocks)
         progress.say(f"resuming after step {position.step} ({checkpoint.name})")
-    order = [*dict.fromkeys(block.story for block in material.blocks), *material.split.validation]
-    feed = ResponseLoader(material, order, ranks.device, limit_gb=train.responses_gb / ranks.local_size)
+    order = [*dict.fromkeys(block.story for block in training_data.blocks), *training_data.split.validation]
+    loader = ResponseLoader(training_data, order, ranks.device, limit_gb=train.responses_gb / ranks.local_size)
     fresh = checkpoint is None
-    feed.ahead(material.split.validation[0] if fresh and material.split.validation else order[0])
-    kept = keep_front_ends(
-        material.stories,
+    loader.ahead(training_data.split.validation[0] if fresh and training_data.split.validation else order[0])
+    cache_status = cache_front_ends(
         model.encoder,
+        training_data.stories,
         limit_gb=train.cache_gb,
         folder=Path(train.cache_dir) if train.cache_dir else None,
         dtype=train.cache_dtype,
+        ranks=ranks,
         progress=progress,
     )
     if log is None:
         log = RunLog(run, after_step=position.step, silent=not ranks.is_main)
         log.note(position.step, resumed=True, processes=ranks.size, **provenance())
     started = time.perf_counter()
-    loop = Loop(run, train, model, optimizer, material, step, feed, log, progress, position, fresh)
+    loop = Loop(run, gradient, optimizer, loader, log, progress, position)
     try:
-        loop.train()
+        loop.train(fresh=fresh)
     finally:
         log.close()
-        feed.close()
+        loader.close()
 
     def finish() -> dict[str, Any]:
-        summary = _summary(run, config, loop, time.perf_counter() - started, kept)
+        summary = _summary(run, config, loop, time.perf_counter() - started, cache_status)
         write_json(run / _SUMMARY, summary)
         return summary
 
-    return ranks.on_first(finish)
+    return ranks.broadcast_from_main(finish)
 
 
-def _summary(run: Path, config: RunConfig, loop: Loop, seconds: float, kept: CacheStatus) -> dict[str, Any]:
-    material, ranks = loop.material, loop.step.ranks
+def _summary(run: Path, config: RunConfig, loop: Loop, seconds: float, cache_status: CacheStatus) -> dict[str, Any]:
+    training_data, ranks = loop.gradient.training_data, loop.gradient.ranks
     records = read_log(run / "log.jsonl")
     curve = {
         record["epoch"]: {
@@ -209,7 +211,7 @@ def _summary(run: Path, config: RunConfig, loop: Loop, seconds: float, kept: Cac
     return {
         "run": str(run),
         "config": as_dict(config),
-        "data": {"version": material.dataset.version, "subject": config.train.subject, **material.summary()},
+        "data": {"version": training_data.dataset.version, "subject": config.train.subject, **training_data.summary()},
         "steps": loop.position.step,
         "epochs": loop.position.epoch,
         "readout_validation": {str(epoch): scores for epoch, scores in sorted(curve.items())},
@@ -218,10 +220,10 @@ def _summary(run: Path, config: RunConfig, loop: Loop, seconds: float, kept: Cac
         "peak_memory_gib": round(peak_memory() / GIB, 2),
         "peak_gpu_memory_gib": round(torch.cuda.max_memory_allocated() / GIB, 2) if torch.cuda.is_available() else None,
         "activation_checkpointing": config.train.activation_checkpointing,
-        "front_end": {"kept": kept.where, "gib": round(kept.gib, 3)},
-        "waited_share": round(loop.feed.waited / loop.trained, 4) if loop.trained else 0.0,
+        "front_end": {"kept": cache_status.where, "gib": round(cache_status.gib, 3)},
+        "waited_share": round(loop.loader.waited / loop.seconds, 4) if loop.seconds else 0.0,
         "processes": ranks.size,
-        "blocks_per_step": loop.step.n_blocks,
+        "blocks_per_step": loop.gradient.n_blocks,
         "threads": torch.get_num_threads(),
         "tf32": torch.backends.cuda.matmul.allow_tf32,
         "device": ranks.device.type,
@@ -229,25 +231,25 @@ def _summary(run: Path, config: RunConfig, loop: Loop, seconds: float, kept: Cac
     }
 
 
-def _voxels_path(run: Path, subject: str, material: TrainingData) -> Path:
+def _voxels_path(run: Path, subject: str, training_data: TrainingData) -> Path:
     """``voxels.hf5``; with several subjects ``voxels-UTS01.hf5`` and so on."""
-    return run / ("voxels.hf5" if len(material.subjects) == 1 else f"voxels-{subject}.hf5")
+    return run / ("voxels.hf5" if len(training_data.subjects) == 1 else f"voxels-{subject}.hf5")
 
 
-def _write_voxels(run: Path, material: TrainingData) -> None:
-    for subject, measured in material.subjects.items():
-        with atomic_path(_voxels_path(run, subject, material)) as temporary, h5py.File(temporary, "w") as file:
-            file["trained"], file["excluded"] = measured.voxels, measured.excluded
-            file.attrs["subject"], file.attrs["data_version"] = subject, material.dataset.version
-            file.attrs["target"] = material.target
+def _write_voxels(run: Path, training_data: TrainingData) -> None:
+    for subject, subject_data in training_data.subjects.items():
+        with atomic_path(_voxels_path(run, subject, training_data)) as temporary, h5py.File(temporary, "w") as file:
+            file["trained"], file["excluded"] = subject_data.voxels, subject_data.excluded
+            file.attrs["subject"], file.attrs["data_version"] = subject, training_data.dataset.version
+            file.attrs["target"] = training_data.target
 
 
-def _require_same_voxels(run: Path, material: TrainingData) -> None:
+def _require_same_voxels(run: Path, training_data: TrainingData) -> None:
     """A set's name stays when the file behind it changes; a readout must not go on with other voxels."""
-    for subject, measured in material.subjects.items():
-        path = _voxels_path(run, subject, material)
+    for subject, subject_data in training_data.subjects.items():
+        path = _voxels_path(run, subject, training_data)
         with open_hdf5(path) as file:
-            same = np.array_equal(file["trained"][:], measured.voxels)
+            same = np.array_equal(file["trained"][:], subject_data.voxels)
         if not same:
             raise CheckpointError(
                 f"{path} names other voxels than the data set gives now for this run; surfaces, masks or responses "
@@ -257,11 +259,11 @@ def _require_same_voxels(run: Path, material: TrainingData) -> None:
 
 @contextmanager
 def _claimed(run: Path, ranks: Ranks) -> Iterator[None]:
-    """Hold the run's lock, so that two jobs never write into one folder, which is made if it is not there."""
-    with ExitStack() as held:
+    """Hold the run's lock, so that two jobs never write into one folder, which is made if it is missing."""
+    with ExitStack() as stack:
         if ranks.is_main:
             run.mkdir(parents=True, exist_ok=True)
-            lock = held.enter_context((run / ".lock").open("w"))
+            lock = stack.enter_context((run / ".lock").open("w"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

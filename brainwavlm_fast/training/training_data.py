@@ -25,7 +25,7 @@ from ..data import (
     usable_dimensions,
 )
 from ..errors import ConfigError, DataError
-from ..model import BrainWavLM, Story
+from ..model import Story
 from ..progress import Progress
 
 
@@ -44,10 +44,13 @@ class SubjectData:
 
     Attributes
     ----------
-    stories : training and validation stories that this subject has responses for.
-    voxels : indices into the subject's voxels that are trained on: the voxel set without unusable ones; or into the
+    stories : tuple of str
+        Training and validation stories that this subject has responses for.
+    voxels : NDArray
+        int64 indices into the subject's voxels that are trained on: the voxel set without unusable ones; or into the
         dimensions of the target.
-    excluded : indices of the set's voxels that hold a NaN, or one value only, in some training or validation story.
+    excluded : NDArray
+        int64 indices of the set's voxels that hold a NaN, or one value only, in some training or validation story.
     """
 
     stories: tuple[str, ...]
@@ -61,10 +64,14 @@ class TrainingData:
 
     Attributes
     ----------
-    subjects : subject -> what is trained on, in the order they were named.
-    split : stories of all subjects together.
-    target : file that is trained on in the place of responses; empty: none.
-    blocks : an epoch's blocks, in order: stories shuffled once by the seed, blocks in time order.
+    subjects : dict
+        Subject -> what is trained on, in the order they were named.
+    split : StorySplit
+        Stories of all subjects together.
+    blocks : tuple of Block
+        Of an epoch, in order: stories shuffled once by the seed, blocks in time order.
+    target : str
+        File that is trained on in the place of responses; empty: none.
     """
 
     dataset: Dataset
@@ -76,13 +83,13 @@ class TrainingData:
 
     @property
     def n_voxels(self) -> int | dict[str, int]:
-        """Voxels trained on; by subject, where there are several."""
-        numbers = {subject: len(measured.voxels) for subject, measured in self.subjects.items()}
+        """Voxels trained on; per subject where there are several."""
+        numbers = {subject: len(subject_data.voxels) for subject, subject_data in self.subjects.items()}
         return numbers if len(numbers) > 1 else next(iter(numbers.values()))
 
     def heard_by(self, story: str) -> list[str]:
         """The subjects that have responses to a story."""
-        return [subject for subject, measured in self.subjects.items() if story in measured.stories]
+        return [subject for subject, subject_data in self.subjects.items() if story in subject_data.stories]
 
     def responses(self, subject: str, story: str) -> Tensor:
         """Measured responses of a story for the voxels trained on: float32 (n_trs, n_voxels)."""
@@ -95,15 +102,15 @@ class TrainingData:
         """Counts for the log."""
         return {
             "stories": {name: list(getattr(self.split, name)) for name in ("train", "validation", "test")},
-            "n_voxels": sum(len(measured.voxels) for measured in self.subjects.values()),
-            "n_excluded": sum(len(measured.excluded) for measured in self.subjects.values()),
+            "n_voxels": sum(len(subject_data.voxels) for subject_data in self.subjects.values()),
+            "n_excluded": sum(len(subject_data.excluded) for subject_data in self.subjects.values()),
             "subjects": {
                 subject: {
-                    "n_voxels": len(measured.voxels),
-                    "n_excluded": len(measured.excluded),
-                    "n_training_stories": len(set(measured.stories) & set(self.split.train)),
+                    "n_voxels": len(subject_data.voxels),
+                    "n_excluded": len(subject_data.excluded),
+                    "n_training_stories": len(set(subject_data.stories) & set(self.split.train)),
                 }
-                for subject, measured in self.subjects.items()
+                for subject, subject_data in self.subjects.items()
             },
             "blocks_per_epoch": len(self.blocks),
         }
@@ -114,7 +121,8 @@ def choose_voxels(config: RunConfig, dataset: Dataset, progress: Progress) -> tu
 
     Raises
     ------
-    DataError : a file is missing or damaged, no voxel is left, or a subject shares no training story with another.
+    DataError
+        A file is missing or damaged, no voxel is left, or a subject shares no training story with another.
     """
     train = config.train
     heard = {dataset.subject(name): dataset.stories(name) for name in train.subjects}
@@ -124,8 +132,10 @@ def choose_voxels(config: RunConfig, dataset: Dataset, progress: Progress) -> tu
     split = make_split(everything, validation=train.validation, test=train.test)
     _check_shared({subject: set(stories) & set(split.train) for subject, stories in heard.items()})
     used = (*split.train, *split.validation)
-    own = {subject: tuple(story for story in used if story in stories) for subject, stories in heard.items()}
-    return split, {subject: _measured(train, dataset, subject, own[subject], progress) for subject in heard}
+    used_by = {subject: tuple(story for story in used if story in stories) for subject, stories in heard.items()}
+    return split, {
+        subject: _choose_subject_voxels(train, dataset, subject, used_by[subject], progress) for subject in heard
+    }
 
 
 def _check_shared(training: dict[str, set[str]]) -> None:
@@ -135,11 +145,11 @@ def _check_shared(training: dict[str, set[str]]) -> None:
             raise DataError(
                 f"{subject} shares no training story with {', '.join(name for name in training if name != subject)} "
                 f"(it has {len(stories)}); one encoder for all of them would learn nothing from one to the other. "
-                "Train it in a run of its own."
+                "Train it in a separate run."
             )
 
 
-def _measured(
+def _choose_subject_voxels(
     train: TrainConfig, dataset: Dataset, subject: str, stories: Sequence[str], progress: Progress
 ) -> SubjectData:
     wanted = voxel_set(dataset, subject, train.roi)
@@ -164,7 +174,8 @@ def open_training_data(
 
     Raises
     ------
-    DataError : a sound file is missing or damaged.
+    DataError
+        A sound file is missing or damaged.
     """
     train, used = config.train, [*split.train, *split.validation]
     stories = {}
@@ -183,22 +194,3 @@ def open_training_data(
         for start in range(0, stories[story].n_trs, train.block_size)
     )
     return TrainingData(dataset, subjects, split, stories, blocks, train.target)
-
-
-@torch.no_grad()
-def predict_story(
-    model: BrainWavLM, story: Story, block_size: int, subjects: Sequence[str], *, with_context: bool
-) -> dict[str, Tensor]:
-    """Predicted responses of a whole story, block by block as in training: (n_trs, n_voxels) a subject, no gradient.
-
-    Features are computed once for the story in evaluation mode and normalised per block, exactly as a training
-    step normalises them.
-    """
-    features = model.encode_story(story, label="validation features")
-    predicted: dict[str, list[Tensor]] = {subject: [] for subject in subjects}
-    for start in range(0, story.n_trs, block_size):
-        stop = min(start + block_size, story.n_trs)
-        first, last, context = model.block_span(story, start, stop, with_context=with_context)
-        for subject, parts in predicted.items():
-            parts.append(model.readout_of(subject)(features[first:last], context, stop - start))
-    return {subject: torch.cat(parts) for subject, parts in predicted.items()}

@@ -25,8 +25,8 @@ from brainwavlm_fast.ridge.cholesky import CholeskySolver
 from brainwavlm_fast.ridge.spectral import SpectralSolver
 from brainwavlm_fast.stats import significance
 from brainwavlm_fast.training import resume_run, start_run
+from brainwavlm_fast.training.gradient import BlockGradient
 from brainwavlm_fast.training.randomness import keyed
-from brainwavlm_fast.training.step import Step
 from brainwavlm_fast.training.training_data import Block, TrainingData, choose_voxels, open_training_data
 from tests.helpers.tiny import randomise_lora
 
@@ -39,30 +39,29 @@ BLOCKS = {  # of a step: the second one's first block has the short windows of a
 
 
 def open_double(config: RunConfig) -> tuple[BrainWavLM, TrainingData]:
-    """The model and the material in float64, LoRA already doing something."""
+    """The model and the data in float64, LoRA already doing something."""
     dataset = Dataset(Path(config.data))
-    material = open_training_data(config, dataset, *choose_voxels(config, dataset, Progress()), Progress())
+    training_data = open_training_data(config, dataset, *choose_voxels(config, dataset, Progress()), Progress())
     with keyed(0, 0):
-        model = BrainWavLM(config.model, material.n_voxels).double().train()
+        model = BrainWavLM(config.model, training_data.n_voxels).double().train()
     randomise_lora(model)
-    for story in material.stories.values():
-        story._audio = story._audio.double()
-    return model, material
+    for story in training_data.stories.values():
+        story.audio = story.audio.double()
+    return model, training_data
 
 
 def gradients(config: RunConfig, blocks: list[tuple[str, int, int]], ranks: Ranks) -> dict[str, Tensor]:
     """Loss, norm and all gradients of one step."""
-    model, material = open_double(config)
-    step = Step(model, config.train, material, ranks)
+    model, training_data = open_double(config)
+    gradient = BlockGradient(model, config.train, training_data, ranks)
     batch = [Block(*block) for block in blocks]
-    own = step.own(batch)
-    measured = {}
-    if own is not None:
-        for subject in material.heard_by(own.story):
-            measured[subject] = material.responses(subject, own.story)[own.start : own.stop].double()
-    values = step.gradient(1, batch, measured, stop=ranks.rank == 1)
-    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return found | {"values": values}
+    local = gradient.local_block(batch)
+    responses = {}
+    if local is not None:
+        for subject in training_data.heard_by(local.story):
+            responses[subject] = training_data.responses(subject, local.story)[local.start : local.stop].double()
+    values = gradient.compute(1, batch, responses, stop=ranks.rank == 1)
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None} | {"values": values}
 
 
 def evaluate(folder: Path, out: str, ranks: Ranks) -> None:

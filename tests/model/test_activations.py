@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from brainwavlm_fast.config import ModelConfig
-from brainwavlm_fast.model import BrainWavLM, Encoder, Story, activations, step_memory
-from brainwavlm_fast.model.activations import StepMemory, frames_at_once, kept_bytes
+from brainwavlm_fast.model import BrainWavLM, Encoder, Story, activations, step_memory, story_features
+from brainwavlm_fast.model.activations import StepMemory, frames_at_once, stored_bytes
 from brainwavlm_fast.training.losses import training_loss
 from brainwavlm_fast.training.randomness import keyed
 from tests.helpers.tiny import large_layout, randomise_lora, save_tiny
@@ -63,13 +63,13 @@ def test_what_a_window_keeps_is_measured_without_leaving_a_trace(tmp_path):
     model = BrainWavLM(config, 23).train()
     settings = dict(model.encoder.base.config.to_dict())
     state = torch.get_rng_state()
-    training = kept_bytes(model.encoder, 199)
+    training = stored_bytes(model.encoder, 199)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.encoder.base.config.to_dict() == settings
-    assert training == kept_bytes(model.encoder, 199)
-    assert 0 < kept_bytes(model.eval().encoder, 199) < training  # no masks
+    assert training == stored_bytes(model.encoder, 199)
+    assert 0 < stored_bytes(model.eval().encoder, 199) < training  # no masks
     frozen = BrainWavLM(replace(config, finetune="frozen"), 23)
-    assert kept_bytes(frozen.encoder, 199) == 0
+    assert stored_bytes(frozen.encoder, 199) == 0
 
 
 def test_keeping_is_chosen_when_four_fifths_of_what_is_free_hold_it():
@@ -83,7 +83,7 @@ import gc, json, sys
 import numpy as np, torch
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.memory import peak_memory
-from brainwavlm_fast.model import BrainWavLM, Encoder, Story, activations, step_memory
+from brainwavlm_fast.model import BrainWavLM, Story, cache_front_end, step_memory
 from brainwavlm_fast.training.losses import training_loss
 
 def now():
@@ -93,7 +93,7 @@ torch.set_num_threads(1)
 config = ModelConfig(model=sys.argv[1], layer=4, stride=1.0, bottleneck=20)
 model = BrainWavLM(config, 1000).train()
 story = Story(np.random.default_rng(0).standard_normal(50 * 16000).astype(np.float32), 16, config, for_training=True)
-story.keep_front_end(model.encoder)
+cache_front_end(model.encoder, story)
 measured = torch.randn(10, 1000)
 optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad])
 n_windows = len(story.rows(*model.block_span(story, 6, 16, with_context=True)[:2])[0])
@@ -147,13 +147,13 @@ def test_the_papers_step_fits_a_small_gpu_when_computed_again(tmp_path):
     model = BrainWavLM(ModelConfig(model=str(folder), layer=2), 90_000).train()
     one_layer = step_memory(model.encoder, model, n_windows=121, n_samples=64_000)
     assert one_layer.recompute < one_layer.keep
-    nine = one_layer.recompute + 7 * 16 * kept_bytes(model.encoder, 199)
+    nine = one_layer.recompute + 7 * 16 * stored_bytes(model.encoder, 199)
     assert nine < 0.8 * 8 * 2**30
 
 
 def test_what_goes_through_together_follows_free_memory_and_changes_no_feature(tmp_path, monkeypatch):
     config = ModelConfig(model=str(save_tiny(tmp_path / "wavlm")), layer=2, stride=0.5, finetune="frozen")
-    encoder = Encoder.from_config(config, whole=True).eval()
+    encoder = Encoder.from_config(config, all_layers=True).eval()
     story = Story(AUDIO, 14, config, for_training=False)
     real, batches, features, at_once = Encoder.layer_features, [], [], []
 
@@ -165,7 +165,7 @@ def test_what_goes_through_together_follows_free_memory_and_changes_no_feature(t
     for free in (10**10, 10**7, 1):
         batches.clear()
         monkeypatch.setattr(activations, "free_memory", lambda device, free=free: free)
-        features.append(story.features(encoder, layers=[0, 2]))
+        features.append(story_features(encoder, story, layers=[0, 2]))
         at_once.append(frames_at_once(encoder, 199))
         assert max(batches) <= at_once[-1]
     assert at_once[0] == 12_800 > at_once[1] > at_once[2] == 199  # a window is the least

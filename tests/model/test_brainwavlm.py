@@ -14,7 +14,7 @@ from benchmarks.published_step import PublishedStep
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.data import SAMPLE_RATE
 from brainwavlm_fast.errors import CheckpointError
-from brainwavlm_fast.model import BrainWavLM, Story
+from brainwavlm_fast.model import BrainWavLM, Story, cache_front_end
 from brainwavlm_fast.training.losses import training_loss
 from tests.helpers.tiny import randomise_lora, save_tiny
 
@@ -50,9 +50,9 @@ def test_the_step_is_the_published_one(model, audio, start, stop, recompute, wit
     model.encoder.recompute = recompute
     measured = torch.from_numpy(np.random.default_rng(1).standard_normal((stop - start, N_VOXELS)))
     story = Story(audio, N_TRS, model.config, for_training=True)
-    story._audio = story._audio.double()
+    story.audio = story.audio.double()
     if recompute:
-        story.keep_front_end(model.encoder)
+        cache_front_end(model.encoder, story)
     loss = training_loss("voxels", model(story, start, stop, with_context=with_context), measured)
     loss.backward()
     wavlm = WavLMModel.from_pretrained(model.config.model, dtype=torch.float64).eval()
@@ -71,12 +71,13 @@ def test_the_step_is_the_published_one(model, audio, start, stop, recompute, wit
 def test_a_block_sees_its_true_context(model, audio):
     """Trap 7: a block alone and the same rows inside the story's features agree."""
     story = Story(audio, N_TRS, model.config, for_training=True)
-    whole = model.encode_story(story)
+    full = model.encode_story(story)
     with torch.no_grad():
         first, last, context = model.block_span(story, 5, 9, with_context=True)
-        alone = model.block_features(story, first, last)
+        windows, weights = story.rows(first, last)
+        alone = weights.float() @ model.encoder.encode(story, windows)
     assert (first, last, context) == (5, 12, 4)
-    torch.testing.assert_close(alone, whole[first:last], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(alone, full[first:last], rtol=1e-4, atol=1e-5)
 
 
 def test_without_history_a_block_starts_from_zeros(model, audio):
@@ -102,8 +103,8 @@ def test_windows_come_back_in_their_order(model, audio):
     story = Story(audio, N_TRS, model.config, for_training=True)
     windows = np.array([9, 0, 30, 3])
     with torch.no_grad():
-        together = story.encode(model.encoder, windows)
-        alone = torch.cat([story.encode(model.encoder, windows[k : k + 1]) for k in range(4)])
+        together = model.encoder.encode(story, windows)
+        alone = torch.cat([model.encoder.encode(story, windows[k : k + 1]) for k in range(4)])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 

@@ -14,7 +14,7 @@ import torch
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.data import SAMPLE_RATE
 from brainwavlm_fast.errors import ConfigError
-from brainwavlm_fast.model import BrainWavLM, Encoder, Story, front_bytes, keep_front_ends
+from brainwavlm_fast.model import BrainWavLM, Encoder, Story, cache_front_end, cache_front_ends, front_bytes
 from brainwavlm_fast.progress import Progress
 from tests.helpers.tiny import save_tiny
 
@@ -49,8 +49,8 @@ def a_story(config, seed=0):
 
 
 def keep(stories, encoder, folder, *, dtype="fp16", limit_gb=4.0, progress=None):
-    return keep_front_ends(
-        stories, encoder, limit_gb=limit_gb, folder=folder, dtype=dtype, progress=progress or Progress()
+    return cache_front_ends(
+        encoder, stories, limit_gb=limit_gb, folder=folder, dtype=dtype, progress=progress or Progress()
     )
 
 
@@ -75,7 +75,7 @@ def test_features_are_those_of_a_front_end_computed_now(model, config, tmp_path,
     before = model.encode_story(story)
     kept = keep({"a": story}, model.encoder, tmp_path / "cache" if where == "disk" else None, dtype=dtype)
     assert kept.where == where
-    assert kept.gib * 2**30 == front_bytes(story, model.encoder, dtype) == story._front.n_bytes
+    assert kept.gib * 2**30 == front_bytes(model.encoder, story, dtype) == story.front_cache.frames.nbytes
     counted.clear()
     after = model.encode_story(story)
     assert counted == []
@@ -91,7 +91,7 @@ def test_disk_and_memory_hold_the_same(model, config, tmp_path, dtype):
     keep({"a": in_memory}, model.encoder, None, dtype=dtype)
     for story in (on_disk, again):
         keep({"a": story}, model.encoder, tmp_path, dtype=dtype)
-        assert torch.equal(story._front._frames, in_memory._front._frames)
+        assert torch.equal(story.front_cache.frames, in_memory.front_cache.frames)
 
 
 def test_training_with_dropout_and_specaugment_is_the_same(model, config):
@@ -100,7 +100,7 @@ def test_training_with_dropout_and_specaugment_is_the_same(model, config):
     for kept in (False, True):
         story = a_story(config)
         if kept:
-            story.keep_front_end(model.encoder)
+            cache_front_end(model.encoder, story)
         model.train()
         torch.manual_seed(3)
         np.random.seed(3)  # noqa: NPY002 - transformers' SpecAugment draws from it
@@ -122,7 +122,7 @@ def test_a_second_run_computes_nothing(model, config, tmp_path, counted):
 
 def test_a_build_that_was_stopped_goes_on(model, config, tmp_path, monkeypatch, counted):
     stories = {"a": a_story(config), "b": a_story(config, 1)}
-    real, done = Story.front_ends, []
+    real, done = Encoder.front_ends, []
 
     def dies(self, *args, **kwargs):
         for k, batch in enumerate(real(self, *args, **kwargs)):
@@ -131,10 +131,10 @@ def test_a_build_that_was_stopped_goes_on(model, config, tmp_path, monkeypatch, 
             yield batch
         done.append(self)
 
-    monkeypatch.setattr(Story, "front_ends", dies)
+    monkeypatch.setattr(Encoder, "front_ends", dies)
     with pytest.raises(KeyboardInterrupt):
         keep(stories, model.encoder, tmp_path)
-    monkeypatch.setattr(Story, "front_ends", real)
+    monkeypatch.setattr(Encoder, "front_ends", real)
     assert len(list(tmp_path.iterdir())) == 1  # the first story, and nothing of the second
     counted.clear()
     keep(stories, model.encoder, tmp_path)
@@ -166,7 +166,7 @@ def test_what_is_of_something_else_is_not_used(model, config, tmp_path, counted,
 def test_a_damaged_file_is_made_again(model, config, tmp_path, counted, damage):
     story = a_story(config)
     keep({"a": story}, model.encoder, tmp_path)
-    expected = story._front._frames.clone()
+    expected = story.front_cache.frames.clone()
     (path,) = tmp_path.iterdir()
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:5000])
@@ -184,14 +184,14 @@ def test_a_damaged_file_is_made_again(model, config, tmp_path, counted, damage):
     fresh = a_story(config)
     keep({"a": fresh}, model.encoder, tmp_path)
     assert sum(counted) == fresh.plan.n_windows
-    assert torch.equal(fresh._front._frames, expected)
+    assert torch.equal(fresh.front_cache.frames, expected)
 
 
 def test_what_does_not_fit_in_memory_is_said(model, config):
     said, story = Said(), a_story(config)
     kept = keep({"a": story}, model.encoder, None, limit_gb=1e-6, progress=said)
     assert kept.where == "no"
-    assert story._front is None
+    assert story.front_cache is None
     assert "--cache-dir keeps it on disk" in said.lines[0]
 
 

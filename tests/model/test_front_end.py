@@ -23,7 +23,7 @@ SOUNDS = {
 
 @pytest.fixture(autouse=True)
 def reachable() -> None:
-    if not products._ONE_DNN:
+    if not products.ONEDNN_AVAILABLE:
         pytest.skip("this torch has no oneDNN operator: convolutions are its own")
 
 
@@ -51,11 +51,11 @@ def in_float64(layers: torch.nn.ModuleList, waves: Tensor) -> Tensor:
 @torch.no_grad()
 def test_products_give_the_convolutions_at_every_length(layout, n_samples, monkeypatch):
     """Places left over by pairs, a single place, and pieces whose ends fall anywhere."""
-    monkeypatch.setattr(front_end, "_ROWS", 6)
-    monkeypatch.setattr(products, "_FEW", 0)
+    monkeypatch.setattr(front_end, "ROWS_AT_ONCE", 6)
+    monkeypatch.setattr(products, "FEW_MULTIPLICATIONS", 0)
     layers, waves = extractor(**LAYOUTS[layout]), torch.randn(2, n_samples)
     convolve = front_end.convolutions(layers, waves)
-    assert convolve.func is front_end._multiplied
+    assert convolve.func is front_end.convolve_as_products
     wanted = in_float64(layers, waves)
     found = convolve(waves)
     assert found.shape == wanted.shape
@@ -70,7 +70,7 @@ def test_the_norm_inside_the_kernel_is_the_group_norm(sound):
     layers, waves = extractor(), SOUNDS[sound](torch.randn(1, 16_000))
     wanted = in_float64(layers[:1], waves)
     found = front_end.convolutions(layers[:1], waves)(waves)
-    own = front_end._convolved(layers[:1], waves)
+    own = front_end.convolve_with_torch(layers[:1], waves)
     assert (found - wanted).abs().max() <= 2 * (own - wanted).abs().max() + 1e-6
 
 
@@ -85,7 +85,7 @@ def test_silence_is_the_norm_s_bias():
 def test_every_weight_gets_its_gradient_from_torch_s_own():
     layers, waves = extractor(), torch.randn(1, 16_000)
     convolve = front_end.convolutions(layers, waves)
-    assert convolve.func is front_end._convolved
+    assert convolve.func is front_end.convolve_with_torch
     convolve(waves).sum().backward()
     assert all(layer.conv.weight.grad is not None for layer in layers)
 

@@ -26,15 +26,15 @@ def frozen(n_inputs: int = 96, n_outputs: int = 130) -> nn.Linear:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
     """Shapes that oneDNN was given."""
-    if not products._ONE_DNN:
+    if not products.ONEDNN_AVAILABLE:
         pytest.skip("this torch has no oneDNN operator: MKL makes all products")
-    seen, linear = [], products._linear
+    seen, linear = [], products.onednn_linear
 
     def watched(x, weight, bias, *then):
         seen.append(x.shape)
         return linear(x, weight, bias, *then)
 
-    monkeypatch.setattr(products, "_linear", watched)
+    monkeypatch.setattr(products, "onednn_linear", watched)
     return seen
 
 
@@ -63,15 +63,15 @@ def test_without_a_gradient_what_follows_may_be_part_of_it(then, calls):
     wanted = wanted if then is None else then(wanted)
     plain = products.product(linear, x, torch.float32, then)
     with products.packed_weights(block):
-        assert hasattr(linear, products._PREPARED)
-        assert not hasattr(trained, products._PREPARED)
-        prepared = products.product(linear, x, torch.float32, then)
-    for out in (plain, prepared):
+        assert hasattr(linear, products.PACKED_WEIGHT)
+        assert not hasattr(trained, products.PACKED_WEIGHT)
+        packed = products.product(linear, x, torch.float32, then)
+    for out in (plain, packed):
         torch.testing.assert_close(out.double(), wanted, rtol=0, atol=3e-6)
     assert len(calls) == 2
 
 
-def test_prepared_weights_are_gone_afterwards_even_if_it_fails(calls):
+def test_packed_weights_are_gone_afterwards_even_if_it_fails(calls):
     linear, x = frozen(), torch.randn(300, 96)
     with torch.no_grad(), pytest.raises(KeyError), products.packed_weights(linear):
         raise KeyError
@@ -80,10 +80,10 @@ def test_prepared_weights_are_gone_afterwards_even_if_it_fails(calls):
         assert torch.equal(products.product(linear, x, torch.float32), linear.bias.expand(300, -1))
 
 
-def test_with_a_gradient_weights_are_not_prepared_and_what_follows_is_differentiated(calls):
+def test_with_a_gradient_weights_are_not_packed_and_what_follows_is_differentiated(calls):
     linear, x = frozen(), torch.randn(300, 96, requires_grad=True)
     with products.packed_weights(linear):
-        assert not hasattr(linear, products._PREPARED)
+        assert not hasattr(linear, products.PACKED_WEIGHT)
         (grad,) = torch.autograd.grad(products.product(linear, x, torch.float32, torch.relu).sum(), x)
     wanted = torch.autograd.grad(F.linear(x, linear.weight, linear.bias).relu().sum(), x)[0]
     torch.testing.assert_close(grad, wanted)
@@ -115,8 +115,8 @@ def test_a_torch_without_the_operator_uses_its_own(monkeypatch):
     def missing(*_):
         raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
 
-    monkeypatch.setattr(products, "_linear", missing)
-    assert not products._is_there()
+    monkeypatch.setattr(products, "onednn_linear", missing)
+    assert not products.onednn_is_available()
 
 
 def test_the_same_product_twice_is_the_same_to_the_last_bit():

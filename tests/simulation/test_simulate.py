@@ -16,7 +16,7 @@ import torch
 from brainwavlm_fast.check import check_dataset
 from brainwavlm_fast.data import Dataset, load_audio, read_repeats, read_responses
 from brainwavlm_fast.errors import BwlmError, ConfigError
-from brainwavlm_fast.model import Encoder, Story, load_wavlm
+from brainwavlm_fast.model import Encoder, Story, cache_front_end, load_wavlm
 from brainwavlm_fast.simulation import Settings, planted_model, simulate
 from brainwavlm_fast.simulation.settings import TEST
 from brainwavlm_fast.simulation.truth import check_plant
@@ -125,7 +125,7 @@ def heard(made):
     encoder = Encoder.from_config(config).eval()
     audio = load_audio(Dataset(made[0]).audio_path(TEST))
     story = Story(audio, 20, config, for_training=False)
-    story.keep_front_end(encoder)
+    cache_front_end(encoder, story)
     return encoder, story
 
 

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.errors import ConfigError
-from brainwavlm_fast.model import BrainWavLM
+from brainwavlm_fast.model import Encoder, Story
+from brainwavlm_fast.training import gradient as gradient_module
 from brainwavlm_fast.training import resume_run, start_run
-from brainwavlm_fast.training import step as step_module
 from brainwavlm_fast.training.checkpoint import list_checkpoints
 from brainwavlm_fast.training.log import read_log
 
@@ -37,28 +37,36 @@ def test_where_the_encoder_does_not_change_carried_rows_are_the_true_ones(config
 
 
 def test_fewer_rows_are_computed_and_they_alone_have_a_gradient(carrying, tmp_path, monkeypatch):
-    spans, real = [], BrainWavLM.block_features
+    spans, encoded, rows, encode = [], [], Story.rows, Encoder.encode
 
-    def noted(self, story, first, last):
-        features = real(self, story, first, last)
+    def note_rows(self, first, last):
         if torch.is_grad_enabled():
             spans.append((first, last))
+        return rows(self, first, last)
+
+    def note_features(self, story, windows, **options):
+        features = encode(self, story, windows, **options)
+        if torch.is_grad_enabled():
             assert features.requires_grad
+            encoded.append(len(windows))
         return features
 
     carried = []
-    keep = step_module.CarriedContext
+    keep = gradient_module.CarriedContext
 
     def note(story, start, rows):
         assert not rows.requires_grad
         carried.append(len(rows))
         return keep(story, start, rows)
 
-    monkeypatch.setattr(BrainWavLM, "block_features", noted)
-    monkeypatch.setattr(step_module, "CarriedContext", note)
-    start_run(tmp_path / "run", replace(carrying, train=replace(carrying.train, epochs=1)))
+    monkeypatch.setattr(Story, "rows", note_rows)
+    monkeypatch.setattr(Encoder, "encode", note_features)
+    monkeypatch.setattr(gradient_module, "CarriedContext", note)
+    once = replace(carrying.train, epochs=1, activation_checkpointing="off")
+    start_run(tmp_path / "run", replace(carrying, train=once))
     # blocks at 0, 10, 20 of 23 and of 25 TRs: 13 rows where a story starts, then only those that are new
     assert spans == [(0, 13), (13, 23), (23, 26), (0, 13), (13, 23), (23, 28)]
+    assert len(encoded) == len(spans)
     assert set(carried) == {3}
 
 
@@ -68,7 +76,7 @@ def test_it_differs_where_the_encoder_changes_and_resumes_to_the_last_bit(config
     first, second = np.array(losses(tmp_path / "exact")), np.array(losses(tmp_path / "whole"))
     assert first[0] == second[0]
     assert np.abs(first[1:] - second[1:]).max() > 1e-4
-    calls, real = [], step_module.training_loss
+    calls, real = [], gradient_module.training_loss
 
     def dies(*arguments):
         calls.append(1)
@@ -77,7 +85,7 @@ def test_it_differs_where_the_encoder_changes_and_resumes_to_the_last_bit(config
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(step_module, "training_loss", dies)
+        patch.setattr(gradient_module, "training_loss", dies)
         with pytest.raises(RuntimeError, match="power cut"):
             start_run(tmp_path / "cut", carrying)
     assert load_file(list_checkpoints(tmp_path / "cut")[-1] / "carried.safetensors")["rows"].shape == (3, 32)

@@ -199,11 +199,11 @@ def test_a_killed_rank_ends_the_job_and_one_process_goes_on(job, plain, tmp_path
         "import os, signal, sys\n"
         "from brainwavlm_fast.cli.main import app\n"
         "from brainwavlm_fast.training import loop\n"
-        "real = loop.Loop._step\n"
+        "real = loop.Loop.train_step\n"
         "def step(self, *args):\n"
         "    if self.position.step == 9 and os.environ['RANK'] == '1': os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return real(self, *args)\n"
-        "loop.Loop._step = step\n"
+        "loop.Loop.train_step = step\n"
         "app()\n"
     )
     (tmp_path / "program.py").write_text(program)

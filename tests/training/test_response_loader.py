@@ -16,7 +16,7 @@ CPU, ORDER = torch.device("cpu"), ["a", "b", "c"]
 
 @dataclass
 class Disk:
-    """A material of one subject whose reads are noted, and wait for ``gate``."""
+    """Training data of one subject whose reads are noted, and wait for ``gate``."""
 
     read: list[str] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
@@ -37,32 +37,32 @@ class Disk:
 def test_the_next_story_is_read_before_it_is_asked_for():
     disk = Disk()
     disk.gate.set()
-    feed = ResponseLoader(disk, ORDER, CPU, limit_gb=0)
-    assert feed.story("a")["UTS01"][0, 0] == ord("a")
+    loader = ResponseLoader(disk, ORDER, CPU, limit_gb=0)
+    assert loader.story("a")["UTS01"][0, 0] == ord("a")
     assert all(disk.started.acquire(timeout=10) for _ in range(2))  # a, and b of its own accord
-    feed.close()
+    loader.close()
     assert disk.read == ["a", "b"]
 
 
 def test_waiting_is_counted():
     disk = Disk()
-    feed = ResponseLoader(disk, ORDER, CPU, limit_gb=0)
+    loader = ResponseLoader(disk, ORDER, CPU, limit_gb=0)
     threading.Timer(0.2, disk.gate.set).start()
-    feed.story("a")
-    feed.close()
-    assert feed.waited > 0.1
+    loader.story("a")
+    loader.close()
+    assert loader.waited > 0.1
 
 
 @pytest.mark.parametrize(("limit", "times"), [(0, 2), (1.5 * 128 / 2**30, 2), (1, 1)])
 def test_what_fits_is_read_once(limit, times):
     disk = Disk()
     disk.gate.set()
-    feed = ResponseLoader(disk, ORDER, CPU, limit_gb=limit)
+    loader = ResponseLoader(disk, ORDER, CPU, limit_gb=limit)
     for _ in range(2):
         for name in ORDER:
             for _ in range(3):  # blocks of a story
-                assert feed.story(name)["UTS01"][0, 0] == ord(name)
-    feed.close()
+                assert loader.story(name)["UTS01"][0, 0] == ord(name)
+    loader.close()
     assert disk.read.count("c") == times
     assert disk.read.count("a") == 1 if limit else disk.read.count("a") >= times
 
@@ -70,8 +70,8 @@ def test_what_fits_is_read_once(limit, times):
 def test_a_damaged_file_is_an_error_where_it_is_needed():
     disk = Disk()
     disk.gate.set()
-    feed = ResponseLoader(disk, ["a", "damaged"], CPU, limit_gb=0)
-    feed.story("a")
+    loader = ResponseLoader(disk, ["a", "damaged"], CPU, limit_gb=0)
+    loader.story("a")
     with pytest.raises(DataError, match="not a whole HDF5"):
-        feed.story("damaged")
-    feed.close()
+        loader.story("damaged")
+    loader.close()

@@ -18,8 +18,8 @@ from brainwavlm_fast.config import RunConfig
 from brainwavlm_fast.errors import BwlmError, CheckpointError, DataError
 from brainwavlm_fast.model import BrainWavLM
 from brainwavlm_fast.training import TrainingStopped, resume_run, start_run
+from brainwavlm_fast.training import gradient as gradient_module
 from brainwavlm_fast.training import loop as loop_module
-from brainwavlm_fast.training import step as step_module
 from brainwavlm_fast.training.checkpoint import list_checkpoints
 from brainwavlm_fast.training.log import read_log
 
@@ -133,7 +133,7 @@ def test_front_end_on_disk_and_activations_computed_again_are_the_same_run(whole
 @pytest.mark.parametrize("stop_after", [1, 3, 6, 8, 11])
 def test_an_exception_anywhere_and_resume(whole, config, tmp_path, monkeypatch, stop_after):
     calls = []
-    real = step_module.training_loss
+    real = gradient_module.training_loss
 
     def dies(kind, predicted, measured):
         calls.append(len(measured))
@@ -141,7 +141,7 @@ def test_an_exception_anywhere_and_resume(whole, config, tmp_path, monkeypatch, 
             raise RuntimeError("power cut")
         return real(kind, predicted, measured)
 
-    monkeypatch.setattr(step_module, "training_loss", dies)
+    monkeypatch.setattr(gradient_module, "training_loss", dies)
     with pytest.raises(RuntimeError, match="power cut"):
         start_run(tmp_path / "run", config)
     monkeypatch.undo()
@@ -151,14 +151,14 @@ def test_an_exception_anywhere_and_resume(whole, config, tmp_path, monkeypatch, 
 
 
 def test_a_signal_saves_and_stops(whole, config, tmp_path, monkeypatch):
-    real = loop_module.Loop._step
+    real = loop_module.Loop.train_step
 
     def step(self, *args):
         if self.position.step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
         return real(self, *args)
 
-    monkeypatch.setattr(loop_module.Loop, "_step", step)
+    monkeypatch.setattr(loop_module.Loop, "train_step", step)
     with pytest.raises(TrainingStopped, match=r"stopped after step 5.*--resume"):
         start_run(tmp_path / "run", config)
     monkeypatch.undo()
@@ -191,7 +191,7 @@ def test_resume_needs_a_run(tmp_path):
 @pytest.fixture
 def stopped(config, tmp_path, monkeypatch):
     """A run stopped after step 5."""
-    real = loop_module.Loop._step
+    real = loop_module.Loop.train_step
 
     def step(self, *args):
         if self.position.step == 4:
@@ -199,7 +199,7 @@ def stopped(config, tmp_path, monkeypatch):
         return real(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop_module.Loop, "_step", step)
+        patch.setattr(loop_module.Loop, "train_step", step)
         with pytest.raises(TrainingStopped):
             start_run(tmp_path / "run", config)
     return tmp_path / "run"
@@ -269,12 +269,12 @@ def test_two_processes_never_share_a_run(stopped):
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(config, tmp_path, monkeypatch):
-    real = step_module.training_loss
+    real = gradient_module.training_loss
 
     def spoiled(kind, predicted, measured):
         return real(kind, predicted, measured) * (float("nan") if torch.is_grad_enabled() else 1.0)
 
-    monkeypatch.setattr(step_module, "training_loss", spoiled)
+    monkeypatch.setattr(gradient_module, "training_loss", spoiled)
     with pytest.raises(BwlmError, match=r"step 1 .*the loss is nan"):
         start_run(tmp_path / "run", config)
     assert [p.name for p in list_checkpoints(tmp_path / "run")] == ["epoch-000"]
@@ -284,13 +284,13 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(config, tmp_path, mon
 def test_a_loss_read_a_step_late_stops_before_anything_is_saved(config, tmp_path, monkeypatch, step):
     """As on a GPU, where the host reads a loss while the next step runs; ``save_every`` is 2."""
     monkeypatch.setattr(loop_module.StepResult, "late", True)
-    real, calls = step_module.training_loss, []
+    real, calls = gradient_module.training_loss, []
 
     def spoiled(kind, predicted, measured):
         calls.append(1)
         return real(kind, predicted, measured) * (float("nan") if len(calls) >= step else 1.0)
 
-    monkeypatch.setattr(step_module, "training_loss", spoiled)
+    monkeypatch.setattr(gradient_module, "training_loss", spoiled)
     with pytest.raises(BwlmError, match=rf"step {step} .*the loss is nan"):
         start_run(tmp_path / "run", config)
     assert [p.name for p in list_checkpoints(tmp_path / "run")] == ["epoch-000"]

@@ -72,44 +72,45 @@ def test_the_loss_is_the_mean_over_who_heard_the_story_from_one_pass(shared, sha
     from brainwavlm_fast.data import Dataset
     from brainwavlm_fast.distributed import SINGLE_PROCESS
     from brainwavlm_fast.progress import Progress
+    from brainwavlm_fast.training.gradient import BlockGradient
     from brainwavlm_fast.training.randomness import keyed
-    from brainwavlm_fast.training.step import Step
     from brainwavlm_fast.training.training_data import choose_voxels, open_training_data
 
     dataset = Dataset(shared_config.data)
-    material = open_training_data(
+    training_data = open_training_data(
         shared_config, dataset, *choose_voxels(shared_config, dataset, Progress()), Progress()
     )
     steps = [r for r in read_log(shared / "log.jsonl") if r["kind"] == "step"]
     calls = []
     real = Encoder.transformer
     monkeypatch.setattr(Encoder, "transformer", lambda self, front: calls.append(1) or real(self, front))
-    for block in (material.blocks[0], next(b for b in material.blocks if len(material.heard_by(b.story)) == 1)):
+    of_one_subject = next(b for b in training_data.blocks if len(training_data.heard_by(b.story)) == 1)
+    for block in (training_data.blocks[0], of_one_subject):
         model = BrainWavLM.from_pretrained(shared / "checkpoints" / "epoch-000").train()
-        heard = material.heard_by(block.story)
-        measured = {s: material.responses(s, block.story)[block.start : block.stop] for s in heard}
+        heard = training_data.heard_by(block.story)
+        measured = {s: training_data.responses(s, block.story)[block.start : block.stop] for s in heard}
         apart = []
         for subject in heard:
             calls.clear()
             with keyed(shared_config.train.seed, 1):
-                predicted = model(material.stories[block.story], block.start, block.stop, subject=subject)
+                predicted = model(training_data.stories[block.story], block.start, block.stop, subject=subject)
             apart.append(float(training_loss("voxels", predicted.detach(), measured[subject])))
         once = len(calls)
         calls.clear()
-        step = Step(model, shared_config.train, material, SINGLE_PROCESS)
-        loss = float(step.gradient(1, [block], measured, stop=False)[0])
+        gradient = BlockGradient(model, shared_config.train, training_data, SINGLE_PROCESS)
+        loss = float(gradient.compute(1, [block], measured, stop=False)[0])
         assert len(calls) == once
         assert loss == pytest.approx(np.mean(apart), abs=1e-6)
-        if block is material.blocks[0]:
+        if block is training_data.blocks[0]:
             assert loss == pytest.approx(steps[0]["loss"], abs=1e-4)  # its front end was kept
         trained = {n.split(".")[1] for n, p in model.named_parameters() if p.grad is not None and n[:7] == "readout"}
         assert trained == set(heard)
 
 
 def test_a_stopped_run_on_two_subjects_goes_on(shared, shared_config, tmp_path, monkeypatch):
-    from brainwavlm_fast.training import step as step_module
+    from brainwavlm_fast.training import gradient as gradient_module
 
-    calls, real = [], step_module.training_loss
+    calls, real = [], gradient_module.training_loss
 
     def dies(*arguments):
         calls.append(1)
@@ -118,7 +119,7 @@ def test_a_stopped_run_on_two_subjects_goes_on(shared, shared_config, tmp_path, 
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(step_module, "training_loss", dies)
+        patch.setattr(gradient_module, "training_loss", dies)
         with pytest.raises(RuntimeError, match="power cut"):
             start_run(tmp_path / "run", shared_config)
     resume_run(tmp_path / "run")

@@ -7,10 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from brainwavlm_fast.model import Encoder, LoraSettings
-from brainwavlm_fast.model import attention as attention_module
-from brainwavlm_fast.model.attention import attend, attend_one, gate, gated_bias, mix, position_bias, project
-from brainwavlm_fast.model.transformer_layer import positional_conv
+from brainwavlm_fast.model import Encoder, LoraSettings, transformer_layer
+from brainwavlm_fast.model.products import product
+from brainwavlm_fast.model.transformer_layer import (
+    attend,
+    attend_one,
+    gate,
+    gated_bias,
+    mix,
+    position_bias,
+    positional_conv,
+)
 from tests.helpers.tiny import randomise_lora, save_tiny
 
 N_WINDOWS, N_FRAMES, WIDTH, HEADS = 3, 21, 32, 4
@@ -79,7 +86,7 @@ def test_dropout_in_the_one_frame_form_is_dropout_of_keys_values_and_shares(enco
         asked.append((p, training))
         return x * shares_mask
 
-    monkeypatch.setattr(attention_module.F, "dropout", fixed)
+    monkeypatch.setattr(transformer_layer.F, "dropout", fixed)
     found = attend_one(attention, hidden, bias, frame)
     assert asked == [(0.25, True)]
 
@@ -148,9 +155,9 @@ def test_an_update_below_bfloat16_s_step_is_not_lost(encoder, hidden):
     with torch.no_grad():
         up.mul_(5e-4 / (many @ projection.lora_A["default"].weight.T @ up.T).abs().mean())
         update = many @ projection.lora_A["default"].weight.T @ up.T
-        tuned = project(projection, many, many.bfloat16())
+        tuned = product(projection, many.bfloat16(), torch.bfloat16, unrounded=many)
         projection.merged_adapters.append("default")  # from here on the base product alone
-        base = project(projection, many, many.bfloat16())
+        base = product(projection, many.bfloat16(), torch.bfloat16, unrounded=many)
     assert tuned.dtype == torch.bfloat16
 
     def kept(result):  # regression on what should have been added
@@ -165,7 +172,7 @@ def test_rounded_once_has_the_gradients_of_its_parts(encoder, hidden):
     x = hidden.detach().float().requires_grad_()
     inputs = [x, projection.lora_A["default"].weight, projection.lora_B["default"].weight]
     weights = torch.randn(N_WINDOWS, N_FRAMES, WIDTH)
-    results = [project(projection, x, rounded) for rounded in (x, x.bfloat16())]
+    results = [product(projection, x.to(dtype), dtype, unrounded=x) for dtype in (torch.float32, torch.bfloat16)]
     torch.testing.assert_close(results[1].float(), results[0], rtol=2e-2, atol=5e-2)
     exact, found = (torch.autograd.grad((y.float() * weights).sum(), inputs) for y in results)
     for a, b in zip(found, exact, strict=True):
