@@ -153,10 +153,7 @@ def measure(pair: Pair, rounds: int) -> dict[str, Any]:
         print(f"{name:40} {value:8.4f} s a step, {ratios[name]:6.2f} times as fast as the published one")
     result = {"differences": differences, "seconds": seconds, "medians": medians, "times_as_fast": ratios}
     if pair.device == "cuda":
-        result["epoch"] = {
-            "fp32": project(pair, fp16),
-            "bf16": project(low, fp16),
-        }
+        result["epoch"] = {"fp32": project(pair, fp16), "bf16": project(low, fp16)}
     return result
 
 

@@ -80,13 +80,7 @@ def evaluate(
     keep_freed_memory()
     with opened_ranks() as ranks:
         summary = evaluate_run(
-            run,
-            subject=subject,
-            data=data,
-            out=out,
-            options=options,
-            progress=progress(),
-            ranks=ranks,
+            run, subject=subject, data=data, out=out, options=options, progress=progress(), ranks=ranks
         )
     if not ranks.is_main:
         return

@@ -44,13 +44,7 @@ def export(
 
     names = DEFAULT if what is None else tuple(split_names(what))
     paths = export_maps(
-        run,
-        what=names,
-        form=cast(Form, form),
-        surface=cast(Kind, surface),
-        evaluation=evaluation,
-        out=out,
-        data=data,
+        run, what=names, form=cast(Form, form), surface=cast(Kind, surface), evaluation=evaluation, out=out, data=data
     )
     if as_json:
         print_json({"files": [str(path) for path in paths]})

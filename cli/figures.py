@@ -43,13 +43,7 @@ def figures(
     from brainwavlm_fast.figures.catalogue import make_figures
 
     summary, folder = make_figures(
-        runs,
-        out=out,
-        kinds=figure or (),
-        data=data,
-        evaluation=evaluation,
-        threshold=threshold,
-        progress=progress(),
+        runs, out=out, kinds=figure or (), data=data, evaluation=evaluation, threshold=threshold, progress=progress()
     )
     if as_json:
         print_json(summary)

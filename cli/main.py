@@ -32,11 +32,7 @@ GROUPS = {
     "Installation": (info,),
 }
 app = typer.Typer(
-    name="bwlm",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    name="bwlm", no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
 )
 for _group, _commands in GROUPS.items():
     for _command in _commands:

@@ -72,14 +72,7 @@ def probe(
         settings = replace(settings, alphas=alpha_grid(alphas))
     options = ProbeOptions(layer_numbers(layers), epoch, embeddings, target or (), stories, settings)
     keep_freed_memory()
-    summary, folder = probe_runs(
-        runs or [],
-        model=model,
-        data=data,
-        out=out,
-        options=options,
-        progress=progress(),
-    )
+    summary, folder = probe_runs(runs or [], model=model, data=data, out=out, options=options, progress=progress())
     draw_layers(summary, folder / "layers.png")
     if as_json:
         print_json(summary)

@@ -63,8 +63,7 @@ def train(
     context: typer.Context,
     data: DataOption = None,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder of the run, to be made.", show_default="runs/SUBJECT-VOXELS"),
+        Path | None, typer.Option("--out", help="Folder of the run, to be made.", show_default="runs/SUBJECT-VOXELS")
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", help="Continue this run, as it was configured.")] = None,
     as_json: JsonOption = False,

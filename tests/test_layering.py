@@ -160,11 +160,7 @@ def test_a_circle_is_seen_in_lazy_imports_and_in_those_for_types(tmp_path):
         ("model/a.py", "import brainwavlm_fast.training.loop", "model.a imports brainwavlm_fast.training.loop"),
         ("evaluation/a.py", "def f():\n    from ..training import start_run", "imports brainwavlm_fast.training"),
         ("kernels.py", "import torch", "kernels imports torch"),
-        (
-            "ridge/a.py",
-            "from .backend_torch import TorchBackend",
-            "imports brainwavlm_fast.ridge.backend_torch",
-        ),
+        ("ridge/a.py", "from .backend_torch import TorchBackend", "imports brainwavlm_fast.ridge.backend_torch"),
         ("ridge/a.py", "def f():\n    from .. import ops", "ridge.a imports brainwavlm_fast.ops"),
         ("ops.py", "from . import _C", "ops imports brainwavlm_fast._C"),
         ("training/a.py", "from ..cli.output import fail", "imports brainwavlm_fast.cli"),

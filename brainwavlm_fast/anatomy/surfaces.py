@@ -144,7 +144,7 @@ def _read_gifti(path: Path) -> tuple[NDArray, NDArray]:
 
 def _read_npz(path: Path) -> tuple[NDArray, NDArray]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return arrays["pts"], arrays["polys"]
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError) as error:
         raise DataError(f"{path} cannot be read as a surface of pts and polys ({error}); download it again.") from error

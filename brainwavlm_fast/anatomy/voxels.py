@@ -137,7 +137,7 @@ class _Names:
         if path.name.endswith((".nii", ".nii.gz")):
             return self._read_mask(path)
         try:
-            numbers = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _read_numbers(path)
+            numbers = _read_npy(path) if path.suffix == ".npy" else _read_numbers(path)
         except (OSError, EOFError, ValueError) as error:
             raise DataError(
                 f"{path} cannot be read ({error}); it must be a NIfTI mask (.nii, .nii.gz), or numbers of voxels as "
@@ -174,3 +174,8 @@ class _Names:
 def _read_numbers(path: Path) -> NDArray[np.int64]:
     text = path.read_text(encoding="utf-8").replace(",", " ")
     return np.array([int(word) for word in text.split()], dtype=np.int64)
+
+
+def _read_npy(path: Path) -> NDArray:
+    with path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)

@@ -238,14 +238,8 @@ class RunConfig:
         return config
 
 
-_AUTHORS_RELEASE = (
-    {"negative_lobes": False, "clock": "scanner"},
-    {"block_context": False},
-)
-PRESETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "paper": ({}, {}),
-    "authors-release": _AUTHORS_RELEASE,
-}
+_AUTHORS_RELEASE = ({"negative_lobes": False, "clock": "scanner"}, {"block_context": False})
+PRESETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {"paper": ({}, {}), "authors-release": _AUTHORS_RELEASE}
 
 
 def preset(name: str) -> tuple[ModelConfig, TrainConfig]:

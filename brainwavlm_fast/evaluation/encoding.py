@@ -21,15 +21,7 @@ from ..memory import GIB
 from ..progress import Advance, Progress
 from .story_ridge import Encoding, EncodingSettings, RidgeSettings, StoryRidge, all_stories, bootstrap_rows
 
-__all__ = [
-    "Encoding",
-    "EncodingSettings",
-    "Responses",
-    "RidgeSettings",
-    "all_stories",
-    "bootstrap_rows",
-    "encode",
-]
+__all__ = ["Encoding", "EncodingSettings", "Responses", "RidgeSettings", "all_stories", "bootstrap_rows", "encode"]
 
 
 class Responses(Protocol):

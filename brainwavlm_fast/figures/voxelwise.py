@@ -81,10 +81,7 @@ def draw_ceiling(run: SavedRun) -> Drawing:
     middles = (_CEILING_BINS[:-1] + _CEILING_BINS[1:]) / 2
     where = np.clip(np.digitize(ceiling, _CEILING_BINS) - 1, 0, len(middles) - 1)
     n = np.bincount(where, minlength=len(middles))
-    for values, label, color, marker in (
-        (before, "pre-trained", "0.45", "o"),
-        (after, run.model, COLORS[0], "s"),
-    ):
+    for values, label, color, marker in ((before, "pre-trained", "0.45", "o"), (after, run.model, COLORS[0], "s")):
         means = np.divide(np.bincount(where, values, len(middles)), n, out=np.full(len(n), np.nan), where=n > 0)
         top.plot(middles, means, color=color, marker=marker, label=label)
     top.plot([0, 1], [0, 1], color="0.3", linewidth=0.8, linestyle="--", label="ceiling")

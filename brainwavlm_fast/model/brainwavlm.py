@@ -156,12 +156,7 @@ class BrainWavLM(nn.Module):
         return self.readout_of(subject)(weights.to(features) @ features, context, stop - start)
 
     def encode_story(
-        self,
-        story: Story,
-        *,
-        ranks: Ranks = SINGLE_PROCESS,
-        progress: Progress | None = None,
-        label: str = "features",
+        self, story: Story, *, ranks: Ranks = SINGLE_PROCESS, progress: Progress | None = None, label: str = "features"
     ) -> Tensor:
         """TR features of every row of a story, in evaluation mode and without gradient: (context + n_trs, width)."""
         was_training = self.training

@@ -21,15 +21,7 @@ from .brainmap import WIDTH
 from .commands import repeat_commands
 from .explorer import subject_maps
 from .findings import merged_findings
-from .sections import (
-    configurations,
-    drawn_figures,
-    number_tables,
-    run_table,
-    story_splits,
-    summaries,
-    version_table,
-)
+from .sections import configurations, drawn_figures, number_tables, run_table, story_splits, summaries, version_table
 
 _HERE = Path(__file__).parent
 _MARK = re.compile(r'<meta name="bwlm-results" content="(\w+)">')

@@ -5,7 +5,4 @@ from __future__ import annotations
 from .estimator import RidgeCV
 from .row_splits import ChunkBootstrap
 
-__all__ = [
-    "ChunkBootstrap",
-    "RidgeCV",
-]
+__all__ = ["ChunkBootstrap", "RidgeCV"]

@@ -101,11 +101,4 @@ def planted_model(student: str, *, finetune: Finetune = "lora") -> ModelConfig:
 
     The paper's quarter of a second doubles every cost and adds nothing on speech this slow.
     """
-    return ModelConfig(
-        model=student,
-        layer=2,
-        stride=0.5,
-        finetune=finetune,
-        lora_dropout=0.0,
-        regularizers=False,
-    )
+    return ModelConfig(model=student, layer=2, stride=0.5, finetune=finetune, lora_dropout=0.0, regularizers=False)

@@ -41,11 +41,7 @@ class Teacher:
 
 
 def fit_teacher(
-    config: ModelConfig,
-    lessons: Sequence[tuple[Story, NDArray]],
-    steps: int,
-    seed: int,
-    progress: Progress,
+    config: ModelConfig, lessons: Sequence[tuple[Story, NDArray]], steps: int, seed: int, progress: Progress
 ) -> Teacher:
     """Fit LoRA (or, with ``config.finetune`` frozen, the head alone: the null) and a head to windows' mean embeddings.
 

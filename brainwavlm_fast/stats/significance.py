@@ -163,11 +163,7 @@ def false_discovery_rate(p: ArrayLike) -> NDArray[np.float64]:
 
 
 def _test(
-    permuted: Any,
-    arrays: tuple[NDArray[np.float32], ...],
-    alternative: str,
-    n_permutations: int,
-    advance: Advance,
+    permuted: Any, arrays: tuple[NDArray[np.float32], ...], alternative: str, n_permutations: int, advance: Advance
 ) -> Significance:
     if alternative not in ("greater", "two-sided"):
         raise ValueError(f"alternative must be 'greater' or 'two-sided', got {alternative!r}.")

@@ -98,11 +98,7 @@ def test_a_file_cut_anywhere_is_an_error_or_whole(tmp_path_factory, length):
         ("IntervalTier", "MysteryTier", "line 10: unknown tier class 'MysteryTier'"),
         ("size = 2", "size = 2.5", "expected the number of tiers, got 2.5"),
         ('text = "AH0"', "text = 5", "line 18: expected an interval's text in quotes, got 5"),
-        (
-            "xmin = 0\n            xmax = 60",
-            "xmin = 70\n            xmax = 60",
-            "60.0 before it starts at 70.0",
-        ),
+        ("xmin = 0\n            xmax = 60", "xmin = 70\n            xmax = 60", "60.0 before it starts at 70.0"),
         ('name = "word"', 'name = "wort"', "no tier 'word'; it holds: phone, wort"),
     ],
 )

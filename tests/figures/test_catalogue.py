@@ -142,10 +142,7 @@ def test_a_map_of_other_voxels_is_not_drawn(tmp_path, planted_tree):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        (["--figure", "flat"], "unknown figure 'flat': did you mean flatmap"),
-        (["nowhere"], "nowhere is neither a run"),
-    ],
+    [(["--figure", "flat"], "unknown figure 'flat': did you mean flatmap"), (["nowhere"], "nowhere is neither a run")],
 )
 def test_bad_use(run, arguments, message):
     result = bwlm(run, *arguments)

@@ -24,11 +24,7 @@ def summary(*, validation: bool = True, sets: tuple[str, ...] = ("all", "lh", "a
         "trained_on": "nonac",
         "best_epoch": 3,
         "curve": [
-            {
-                "epoch": epoch,
-                "validation": scores(epoch) if validation else dict.fromkeys(sets),
-                "test": scores(epoch),
-            }
+            {"epoch": epoch, "validation": scores(epoch) if validation else dict.fromkeys(sets), "test": scores(epoch)}
             for epoch in (0, 1, 3, 5)
         ],
         "encoding": {name: {"n_voxels": 1234, "teacher": 0.6 if name == "all" else None} for name in sets},

@@ -8,11 +8,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.stats import false_discovery_control
 
-from brainwavlm_fast.stats.significance import (
-    compare_models,
-    false_discovery_rate,
-    permutation_test,
-)
+from brainwavlm_fast.stats.significance import compare_models, false_discovery_rate, permutation_test
 
 
 def autocorrelated(n_trs: int, n_voxels: int, coefficient: float, seed: int) -> NDArray:
