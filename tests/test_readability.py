@@ -1,8 +1,9 @@
-"""What keeps code readable, held over every file: how long files and functions are, how much a function is given."""
+"""What keeps code readable: length of files and functions, number of parameters, documents that name real files."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,12 @@ def test_the_rule_can_fail(tmp_path, source, message):
     (tmp_path / "brainwavlm_fast" / "a.py").write_text(source)
     (found,) = too_much(tmp_path)
     assert message in found
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_files_that_a_document_names_exist(document):
+    named = re.findall(r"`([\w./]+\.(?:py|pyi|h|cpp|sh|md|toml))`", (ROOT / document).read_text(encoding="utf-8"))
+    rooms = [ROOT / name for name in ("csrc", "brainwavlm_fast", "cli", "tests", "benchmarks", "docs")]
+    files = [str(path) for folder in rooms for path in folder.rglob("*.*")] + [str(path) for path in ROOT.glob("*.*")]
+    assert named
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in files)] == []
