@@ -6,17 +6,19 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from torch import Tensor
 
 from brainwavlm_fast.data import Dataset, load_audio, make_split
 from brainwavlm_fast.errors import BwlmError, CheckpointError, ConfigError, DataError
 from brainwavlm_fast.evaluation.encoding import EncodingSettings, RidgeSettings, encode
 from brainwavlm_fast.evaluation.evaluate import EvaluationOptions, evaluate_run
 from brainwavlm_fast.evaluation.responses import DatasetResponses
-from brainwavlm_fast.model import BrainWavLM, Story
+from brainwavlm_fast.model import BrainWavLM, Encoder, Story, story_features
 from brainwavlm_fast.progress import Progress
 from brainwavlm_fast.results.folders import teacher_score
 from brainwavlm_fast.stats.noise_ceiling import noise_ceiling
@@ -131,27 +133,29 @@ def test_an_evaluation_that_is_there_is_read_back_and_no_other_overwrites_it(
     assert other["curve"][1]["test"] == summary["curve"][1]["test"]
 
 
+COMPUTED_BY = "brainwavlm_fast.features.store.story_features"
+
+
 def test_a_stopped_evaluation_goes_on_from_the_features_it_has(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[Story] = []
-    features = Story.features
 
-    def counting(story: Story, *args: object, **options: object) -> object:
+    def counting(encoder: Encoder, story: Story, **options: Any) -> Tensor:
         computed.append(story)
-        return features(story, *args, **options)
+        return story_features(encoder, story, **options)
 
-    def stopping(story: Story, *args: object, **options: object) -> object:
+    def stopping(encoder: Encoder, story: Story, **options: Any) -> Tensor:
         if len(computed) == 5:
             raise KeyboardInterrupt
-        return counting(story, *args, **options)
+        return counting(encoder, story, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Story, "features", stopping)
+        patch.setattr(COMPUTED_BY, stopping)
         with pytest.raises(KeyboardInterrupt):
             evaluate_run(run, options=OPTIONS)
     assert len(list((run / "evaluation/features").rglob("*.hf5"))) == 5
     damaged = next((run / "evaluation/features").rglob("*.hf5"))
     damaged.write_bytes(b"cut off")
-    monkeypatch.setattr(Story, "features", counting)
+    monkeypatch.setattr(COMPUTED_BY, counting)
     resumed = evaluate_run(run, options=OPTIONS)
     assert len(computed) == 5 + (3 * 4 - 5 + 1)
     shutil.rmtree(run / "evaluation")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from brainwavlm_fast.data import Dataset
 from brainwavlm_fast.errors import DataError
 from brainwavlm_fast.features.sources import run_sources
 from brainwavlm_fast.features.store import FeatureStore
-from brainwavlm_fast.model import Story
+from brainwavlm_fast.model import Encoder, Story, story_features
 from tests.helpers.run_folder import make_run
 
 
@@ -21,8 +23,12 @@ from tests.helpers.run_folder import make_run
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[Story]:
     """Every story whose features were computed."""
     stories: list[Story] = []
-    features = Story.features
-    monkeypatch.setattr(Story, "features", lambda s, *a, **k: stories.append(s) or features(s, *a, **k))
+
+    def counting(encoder: Encoder, story: Story, **options: Any) -> Tensor:
+        stories.append(story)
+        return story_features(encoder, story, **options)
+
+    monkeypatch.setattr("brainwavlm_fast.features.store.story_features", counting)
     return stories
 
 
