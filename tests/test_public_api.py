@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import re
 import subprocess
 import sys
 from importlib import resources
@@ -61,6 +62,24 @@ def test_each_is_typed(name):
         assert parameters <= hints.keys(), function
         assert "return" in hints, function
         assert hints["return"] is not Any, function
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_documented_parameters_are_those_of_the_signature(name):
+    value = getattr(brainwavlm_fast, name)
+    for function in public_functions(name):
+        whole = function.__name__ == "__init__" or not inspect.isclass(value)
+        described = value.__doc__ if whole else function.__doc__
+        parameters = [p for p in inspect.signature(function).parameters if p not in ("self", "cls")]
+        if whole or "Parameters\n" in described:  # methods of one line say it in a sentence
+            assert documented(described) == parameters, function
+
+
+def documented(docstring):
+    """Names under numpydoc's heading "Parameters", in order."""
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-{4,}$|\Z)", inspect.cleandoc(docstring), re.M | re.S)
+    lines = re.findall(r"^(\S[^:\n]*) : ", section[1], re.M) if section else []
+    return [name.strip(" *") for line in lines for name in line.split(",")]
 
 
 def test_type_checkers_see_the_package_as_typed():

@@ -20,31 +20,3 @@ from .surfaces import (
 )
 from .volume import VoxelSpace, load_mask, voxel_space
 from .voxels import MAIN_SETS, all_sets, available_sets, voxel_set
-
-__all__ = [
-    "ATLASES",
-    "MAIN_SETS",
-    "SIDES",
-    "Atlas",
-    "Kind",
-    "Region",
-    "Side",
-    "Surface",
-    "VoxelSpace",
-    "all_sets",
-    "annotation",
-    "annotation_path",
-    "available_sets",
-    "load_mask",
-    "load_surface",
-    "mid_thickness",
-    "overlay_regions",
-    "overlays_path",
-    "read_atlas",
-    "region_vertices",
-    "surface_paths",
-    "vertex_voxels",
-    "voxel_set",
-    "voxel_space",
-    "with_absolute_files",
-]

@@ -9,31 +9,3 @@ from .targets import read_target, usable_dimensions
 from .textgrid import Interval, TextGrid, read_textgrid, words
 from .timing import TR, response_times
 from .tree import Dataset, annex_size, find_dataset
-
-__all__ = [
-    "PAPER_TEST",
-    "PAPER_VALIDATION",
-    "SAMPLE_RATE",
-    "TR",
-    "Dataset",
-    "Interval",
-    "StorySplit",
-    "TextGrid",
-    "annex_size",
-    "audio_identity",
-    "find_dataset",
-    "load_audio",
-    "make_split",
-    "n_voxels",
-    "open_hdf5",
-    "read_repeats",
-    "read_responses",
-    "read_target",
-    "read_textgrid",
-    "require_sound",
-    "response_times",
-    "story_width",
-    "unusable_voxels",
-    "usable_dimensions",
-    "words",
-]

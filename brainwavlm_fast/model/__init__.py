@@ -12,24 +12,3 @@ from .story import Story
 from .story_features import CacheStatus, cache_front_end, cache_front_ends, front_bytes, story_features
 from .text import TextModel
 from .windows import WindowPlan, lanczos_weights, plan_windows
-
-__all__ = [
-    "BrainWavLM",
-    "CacheStatus",
-    "Encoder",
-    "LoraSettings",
-    "Readout",
-    "Story",
-    "TextModel",
-    "WindowPlan",
-    "cache_front_end",
-    "cache_front_ends",
-    "free_memory",
-    "front_bytes",
-    "lanczos_weights",
-    "load_wavlm",
-    "plan_windows",
-    "save_wavlm",
-    "step_memory",
-    "story_features",
-]

@@ -92,7 +92,17 @@ class BrainWavLM(nn.Module):
         return Readout(self.encoder.width, n_voxels, delays=config.delays, bottleneck=config.bottleneck)
 
     def readout_of(self, subject: str | None = None) -> Readout:
-        """A subject's readout; the only one where there is one.
+        """A subject's readout.
+
+        Parameters
+        ----------
+        subject : str, optional
+            Not needed where there is one readout.
+
+        Returns
+        -------
+        Readout
+            TR features (n_rows, width) to responses (n_trs, n_voxels).
 
         Raises
         ------
@@ -123,7 +133,22 @@ class BrainWavLM(nn.Module):
         return self
 
     def block_span(self, story: Story, start: int, stop: int, *, with_context: bool) -> tuple[int, int, int]:
-        """Rows that predicting responses ``start`` to ``stop - 1`` needs: (first row, last row + 1, context rows)."""
+        """Rows of TR features that a prediction needs.
+
+        Parameters
+        ----------
+        story : Story
+            Its context rows come first.
+        start, stop : int
+            Responses ``start`` to ``stop - 1`` are predicted.
+        with_context : bool
+            Whether the rows before ``start`` that the delays reach are among them.
+
+        Returns
+        -------
+        tuple of int
+            First row, last row + 1, and how many of them are context.
+        """
         if not with_context:
             return start + story.context, stop + story.context, 0
         first = start + story.context - max(self.config.delays)
@@ -199,6 +224,11 @@ class BrainWavLM(nn.Module):
 
         Without LoRA the trained encoder weights go to ``encoder.safetensors``; a frozen encoder is not written. The
         folder appears complete or not at all.
+
+        Parameters
+        ----------
+        folder : Path or str
+            Made; a folder of that name is replaced.
 
         Raises
         ------
