@@ -90,7 +90,8 @@ def encode(
             for tile in tiles:
                 part = {name: Y[:, tile.start - first : tile.stop - first] for name, Y in measured.items()}
                 jobs.append(partial(model.encode_tile, part, None if model.given is None else model.given[tile]))
-            parts += solver.run(jobs, splits=model.scored_splits, done=partial(_advance, advance, tiles))
+            solver.decompose(model.scored_splits, all_rows=False)
+            parts += solver.run(jobs, done=partial(_advance, advance, tiles))
     encoding = _join(parts, lambda array: _gather(array, n, ranks, width))
     if encoding.excluded.all():
         raise DataError(f"every one of the {n} voxels holds NaN or a constant in some story; nothing can be fitted.")
