@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from .kernels import _C
 def correlation(x: Tensor, y: Tensor, weights: Tensor | None, axis: int, num_threads: int) -> Tensor:
     x, y, w = _rows(x), _rows(y), _row(weights) if axis == 1 else None
     r = x.new_empty((1, x.shape[1 - axis]))
-    _C.correlation(_as_buffer(x), _as_buffer(y), axis, w, _as_buffer(r), None, 0.0, None, num_threads, _stream(x))
+    _launch(_C.correlation, x, y, axis, w, r, None, 0.0, None, num_threads)
     return r[0].clone() if x.is_cuda else r[0]
 
 
@@ -30,18 +30,7 @@ def _correlation_backward(
 ) -> Tensor:
     x, y, w, g = _rows(x), _rows(y), _row(weights) if axis == 1 else None, g.contiguous()[None]
     r, gx = torch.empty_like(g), x.new_empty(x.shape)
-    _C.correlation(
-        _as_buffer(x),
-        _as_buffer(y),
-        axis,
-        w,
-        _as_buffer(r),
-        _as_buffer(g),
-        0.0,
-        _as_buffer(gx),
-        num_threads,
-        _stream(x),
-    )
+    _launch(_C.correlation, x, y, axis, w, r, g, 0.0, gx, num_threads)
     if axis == 0 and weights is not None:
         gx.masked_fill_(weights == 0, 0)  # nothing comes of a voxel that does not count, NaN or not
     return gx
@@ -66,30 +55,13 @@ def delay_stack(
     x = _rows(x)
     out = (x.new_empty if len(x) else x.new_zeros)((n_trs, len(delays) * x.shape[1]))
     moments = x.new_zeros((2 * len(run_onsets) if zscore else 0, x.shape[1]))
-    _C.delay_stack(
-        _as_buffer(x),
-        list(delays),
-        list(run_onsets),
-        context,
-        _as_buffer(out),
-        _as_buffer(moments) if zscore else None,
-        eps,
-        num_threads,
-        _stream(x),
-    )
+    _launch(_C.delay_stack, x, delays, run_onsets, context, out, moments if zscore else None, eps, num_threads)
     return out, moments
 
 
 @delay_stack.register_fake
 def _(
-    x: Tensor,
-    delays: Sequence[int],
-    run_onsets: Sequence[int],
-    context: int,
-    n_trs: int,
-    zscore: bool,
-    eps: float,
-    num_threads: int,
+    x: Tensor, delays: Sequence[int], run_onsets: Sequence[int], context: int, n_trs: int, zscore: bool, *rest: Any
 ) -> tuple[Tensor, Tensor]:
     return (
         x.new_empty((n_trs, len(delays) * x.shape[1])),
@@ -110,18 +82,8 @@ def _delay_stack_backward(
 ) -> Tensor:
     g, x = _rows(g), _rows(x)
     gx = g.new_empty((n_rows, g.shape[1] // len(delays)))
-    scored = moments.shape[0] > 0
-    _C.delay_stack_backward(
-        _as_buffer(g),
-        list(delays),
-        list(run_onsets),
-        context,
-        _as_buffer(gx),
-        _as_buffer(x) if scored else None,
-        _as_buffer(moments) if scored else None,
-        num_threads,
-        _stream(g),
-    )
+    of_zscore = (x, moments) if len(moments) else (None, None)
+    _launch(_C.delay_stack_backward, g, delays, run_onsets, context, gx, *of_zscore, num_threads)
     return gx
 
 
@@ -150,35 +112,20 @@ def ridge_moments(
     diagonal: Tensor,
     num_threads: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    covariance, variance, scale = (shrink.new_empty((len(shrink), train_cross.shape[1])) for _ in range(3))
-    _C.ridge_moments(
-        _as_buffer(_rows(held_cross)),
-        _as_buffer(_rows(train_cross)),
-        _as_buffer(_rows(divided_cross)),
-        _as_buffer(_rows(close_cross)),
-        _as_buffer(shrink.contiguous()),
-        _row(shift),
-        _row(diagonal),
-        _as_buffer(covariance),
-        _as_buffer(variance),
-        _as_buffer(scale),
-        num_threads,
-        _stream(train_cross),
-    )
-    return covariance, variance, scale
+    crosses = (_rows(cross) for cross in (held_cross, train_cross, divided_cross, close_cross))
+    outputs = _new_moments(shrink, train_cross)
+    _launch(_C.ridge_moments, *crosses, shrink.contiguous(), _row(shift), _row(diagonal), *outputs, num_threads)
+    return outputs
 
 
 @ridge_moments.register_fake
 def _(
-    held_cross: Tensor,
-    train_cross: Tensor,
-    divided_cross: Tensor,
-    close_cross: Tensor,
-    shrink: Tensor,
-    shift: Tensor,
-    diagonal: Tensor,
-    num_threads: int,
+    held_cross: Tensor, train_cross: Tensor, divided_cross: Tensor, close_cross: Tensor, shrink: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
+    return _new_moments(shrink, train_cross)
+
+
+def _new_moments(shrink: Tensor, train_cross: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     covariance, variance, scale = (shrink.new_empty((len(shrink), train_cross.shape[1])) for _ in range(3))
     return covariance, variance, scale
 
@@ -212,15 +159,10 @@ correlation.register_autograd(_correlation_gradient, setup_context=_save_pair)
 delay_stack.register_autograd(_delay_gradient, setup_context=_save_delays)
 
 
-def _row(vector: Tensor | None) -> Any:
-    """A vector as the (1, n) matrix that the core reads."""
-    return None if vector is None else _as_buffer(vector.contiguous()[None])
-
-
-def _rows(x: Tensor) -> Tensor:
-    """Contiguous columns, rows that do not overlap."""
-    fits = (x.shape[1] <= 1 or x.stride(1) == 1) and (x.shape[0] <= 1 or x.stride(0) >= x.shape[1])
-    return x if fits else x.contiguous()
+def _launch(operation: Callable[..., None], x: Tensor, *others: Any) -> None:
+    """Run an operation of the core on tensors and numbers, on the current stream of the first tensor's device."""
+    stream = torch.cuda.current_stream(x.device).cuda_stream if x.is_cuda else 0
+    operation(*(_as_buffer(a) if isinstance(a, Tensor) else a for a in (x, *others)), stream)
 
 
 def _as_buffer(x: Tensor) -> Any:
@@ -228,5 +170,12 @@ def _as_buffer(x: Tensor) -> Any:
     return x.detach() if x.is_cuda else x.detach().numpy()
 
 
-def _stream(x: Tensor) -> int:
-    return int(torch.cuda.current_stream(x.device).cuda_stream) if x.is_cuda else 0
+def _row(vector: Tensor | None) -> Tensor | None:
+    """A vector as the (1, n) matrix that the core reads."""
+    return None if vector is None else vector.contiguous()[None]
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Contiguous columns, rows that do not overlap."""
+    fits = (x.shape[1] <= 1 or x.stride(1) == 1) and (x.shape[0] <= 1 or x.stride(0) >= x.shape[1])
+    return x if fits else x.contiguous()

@@ -235,14 +235,11 @@ def ridge_moments(
     covariance, variance, scale : ndarray
         (n_penalties, n_targets), float64.
     """
-    crosses = {
-        "held_cross": held_cross,
-        "train_cross": train_cross,
-        "divided_cross": divided_cross,
-        "close_cross": close_cross,
-    }
-    library = array_library(crosses | {"shrink": shrink, "shift": shift, "diagonal": diagonal})
-    held, train, divided, close = (row_major(x) for x in matrices(**crosses))
+    library = array_library({"train_cross": train_cross, "shrink": shrink, "shift": shift, "diagonal": diagonal})
+    crosses = matrices(
+        held_cross=held_cross, train_cross=train_cross, divided_cross=divided_cross, close_cross=close_cross
+    )
+    held, train, divided, close = map(row_major, crosses)
     d = library.ascontiguousarray(shrink, dtype=np.float64)
     if d.ndim != 2:
         raise ValueError(f"shrink: expected a matrix (n_penalties, rank), got shape {d.shape}.")

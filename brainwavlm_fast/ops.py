@@ -103,7 +103,7 @@ def ridge_moments(
 
 def _pair(**tensors: Tensor) -> tuple[Tensor, ...]:
     """Check the arguments: matrices of one shape, type and device."""
-    first = next(iter(tensors))
+    first, expected = next(iter(tensors)), None
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: expected a torch tensor, got {type(tensor).__name__}.")
@@ -111,15 +111,11 @@ def _pair(**tensors: Tensor) -> tuple[Tensor, ...]:
             raise ValueError(f"{name}: expected a matrix (n_trs, n_columns), got shape {tuple(tensor.shape)}.")
         if tensor.dtype not in _FLOATS:
             raise TypeError(f"{name}: expected a floating type, got {tensor.dtype}.")
-        if (tensor.shape, tensor.dtype, tensor.device) != (
-            tensors[first].shape,
-            tensors[first].dtype,
-            tensors[first].device,
-        ):
-            raise ValueError(
-                f"{name}: expected {tuple(tensors[first].shape)} {tensors[first].dtype} on {tensors[first].device} "
-                f"like {first}, got {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}."
-            )
+        given = tuple(tensor.shape), tensor.dtype, tensor.device
+        expected = expected or given
+        if given != expected:
+            wanted, got = (f"{shape} {dtype} on {device}" for shape, dtype, device in (expected, given))
+            raise ValueError(f"{name}: expected {wanted} like {first}, got {got}.")
     return tuple(tensors.values())
 
 

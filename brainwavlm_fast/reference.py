@@ -13,26 +13,40 @@ from numpy.typing import ArrayLike, NDArray
 Float = NDArray[np.float64]
 
 
-def correlation(x: ArrayLike, y: ArrayLike, *, axis: int, eps: float = np.finfo(np.float64).eps) -> Float:
+def correlation(
+    x: ArrayLike, y: ArrayLike, *, axis: int, weights: ArrayLike | None = None, eps: float = np.finfo(np.float64).eps
+) -> Float:
     """Pearson correlation along ``axis`` of two (n_trs, n_voxels) matrices, with population moments.
 
     r = sum(u v) / sqrt(sum(u u) sum(v v)), u = x - mean(x), v = y - mean(y). Where x or y is constant to rounding
     (sum(u u) <= n (4 eps mean)^2, ``eps`` that of the type the data came in), r = 0. NaN stays in its row or column.
+
+    With ``weights`` along ``axis``, all positive, sums and means are weighted, and n is the sum of the weights.
     """
-    r, _, _, _, _ = _parts(x, y, axis, eps)
-    return r
+    return _parts(x, y, axis, weights, eps)[0]
 
 
 def correlation_backward(
-    x: ArrayLike, y: ArrayLike, g: ArrayLike, *, axis: int, eps: float = np.finfo(np.float64).eps
+    x: ArrayLike,
+    y: ArrayLike,
+    g: ArrayLike,
+    *,
+    axis: int,
+    weights: ArrayLike | None = None,
+    eps: float = np.finfo(np.float64).eps,
 ) -> Float:
-    """Gradient of sum_i g_i r_i for ``x``: g (v / sqrt(sum(u u) sum(v v)) - r u / sum(u u)), 0 where r is set to 0."""
-    r, u, v, xx, norm = _parts(x, y, axis, eps)
+    """Gradient of sum_i g_i r_i for ``x``: g (v / sqrt(sum(u u) sum(v v)) - r u / sum(u u)), 0 where r is set to 0.
+
+    With ``weights``, each element's gradient is multiplied by its weight.
+    """
+    r, u, v, xx, norm = _parts(x, y, axis, weights, eps)
     factor = np.asarray(g, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         a = np.where(norm == 0, 0.0, factor / norm)
         b = np.where(norm == 0, 0.0, factor * r / xx)
-    return np.expand_dims(a, axis) * v - np.expand_dims(b, axis) * u
+    return (1.0 if weights is None else np.asarray(weights)) * (
+        np.expand_dims(a, axis) * v - np.expand_dims(b, axis) * u
+    )
 
 
 def correlation_loss(
@@ -54,14 +68,7 @@ def correlation_loss(
     if w.size == 0:
         return 0.0
     if axis == 1:
-        u, v = (a - np.average(a, axis=1, weights=w)[:, None] for a in (x, y))
-        constant = [
-            (w * d * d).sum(1) <= w.sum() * (4 * eps * np.average(a, axis=1, weights=w)) ** 2
-            for d, a in ((u, x), (v, y))
-        ]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            r = (w * u * v).sum(1) / np.sqrt((w * u * u).sum(1) * (w * v * v).sum(1))
-        return -float(np.mean(np.where(constant[0] | constant[1], 0.0, r)))
+        return -float(np.mean(correlation(x, y, axis=1, weights=w, eps=eps)))
     return -float(np.average(correlation(x, y, axis=0, eps=eps), weights=w))
 
 
@@ -74,21 +81,16 @@ def correlation_loss_backward(
     eps: float = np.finfo(np.float64).eps,
 ) -> Float:
     """Gradient of :func:`correlation_loss` for ``pred``."""
+    n = np.shape(pred)[1 - axis]
+    mean = np.full(n, -1.0 / max(n, 1))
     if weights is None:
-        n = np.shape(pred)[1 - axis]
-        return correlation_backward(pred, target, np.full(n, -1.0 / max(n, 1)), axis=axis, eps=eps)
+        return correlation_backward(pred, target, mean, axis=axis, eps=eps)
     x, y, w = _counted(pred, target, weights)
-    gradient = np.zeros(np.shape(pred))
-    counts = np.asarray(weights) > 0
-    if w.size == 0:
-        return gradient
-    if axis == 0:
+    gradient, counts = np.zeros(np.shape(pred)), np.asarray(weights) > 0
+    if axis == 1 and w.size:
+        gradient[:, counts] = correlation_backward(x, y, mean, axis=1, weights=w, eps=eps)
+    elif w.size:
         gradient[:, counts] = correlation_backward(x, y, -w / w.sum(), axis=0, eps=eps)
-        return gradient
-    u, v = (a - np.average(a, axis=1, weights=w)[:, None] for a in (x, y))
-    xx, yy, xy = ((w * a * b).sum(1)[:, None] for a, b in ((u, u), (v, v), (u, v)))
-    norm = np.sqrt(xx * yy)
-    gradient[:, counts] = -w / len(x) * (v / norm - xy / norm * u / xx)
     return gradient
 
 
@@ -199,40 +201,19 @@ def ridge_moments(
     return d @ (held * train), d**2 @ (train * close) + 2 * moved @ (train * divided), scale
 
 
-def ridge_scores(
-    X: ArrayLike,
-    Y: ArrayLike,
-    X_held: ArrayLike,
-    Y_held: ArrayLike,
-    penalties: ArrayLike,
-    *,
-    scoring: str = "correlation",
-) -> Float:
-    """Held-out score of each penalty and target, (n_penalties, n_targets), from its predictions, one solve each.
-
-    weights = (X'X + penalty I)^-1 X'Y. A constant prediction or target has correlation 0.
-    """
-    X, Y, X_held, Y_held = (np.asarray(x, np.float64) for x in (X, Y, X_held, Y_held))
-    scores = []
-    for penalty in np.asarray(penalties, np.float64):
-        predicted = X_held @ np.linalg.solve(X.T @ X + penalty * np.eye(X.shape[1]), X.T @ Y)
-        if scoring == "correlation":
-            scores.append(correlation(predicted, Y_held, axis=0))
-        else:
-            scores.append(1 - ((Y_held - predicted) ** 2).sum(0) / ((Y_held - Y_held.mean(0)) ** 2).sum(0))
-    return np.array(scores)
-
-
-def _parts(x: ArrayLike, y: ArrayLike, axis: int, eps: float) -> tuple[Float, Float, Float, Float, Float]:
+def _parts(
+    x: ArrayLike, y: ArrayLike, axis: int, weights: ArrayLike | None, eps: float
+) -> tuple[Float, Float, Float, Float, Float]:
     """r, the centered u and v, sum(u u), and sqrt(sum(u u) sum(v v)), the last set to 0 where r is defined as 0."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    n = x.shape[axis]
-    if n == 0:
+    if x.shape[axis] == 0:
         empty = np.zeros(x.shape[1 - axis])
         return empty, x, y, empty, empty
-    mx, my = x.mean(axis, keepdims=True), y.mean(axis, keepdims=True)
+    w = np.ones(x.shape[axis]) if weights is None else np.asarray(weights, np.float64)
+    n, w = w.sum(), np.expand_dims(w, 1 - axis)
+    mx, my = ((w * a).sum(axis, keepdims=True) / n for a in (x, y))
     u, v = x - mx, y - my
-    xx, yy, xy = (u * u).sum(axis), (v * v).sum(axis), (u * v).sum(axis)
+    xx, yy, xy = (w * u * u).sum(axis), (w * v * v).sum(axis), (w * u * v).sum(axis)
     constant = (xx <= n * (4 * eps * mx.squeeze(axis)) ** 2) | (yy <= n * (4 * eps * my.squeeze(axis)) ** 2)
     norm = np.where(constant, 0.0, np.sqrt(xx) * np.sqrt(yy))
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import DataError
 from ..files import atomic_path
 from .surfaces import Kind, Side, Surface
-from .volume import VoxelSpace, load_image
+from .volume import VoxelSpace
 
 _STRUCTURE = {"lh": "CortexLeft", "rh": "CortexRight"}  # Connectome Workbench's names
 _GEOMETRY = {"flat": "Flat", "inflated": "Inflated", "wm": "Anatomical", "pia": "Anatomical"}
@@ -26,9 +26,11 @@ _LAYER = {"wm": "GrayWhite", "pia": "Pial"}
 def write_volume(path: Path, space: VoxelSpace, values: ArrayLike, *, name: str = "") -> None:
     """Write values as NIfTI (.nii.gz) over the subject's reference image, which they keep their type in.
 
-    Outside the mask is NaN, or 0 for whole numbers and yes or no. :func:`read_volume` gives the values back exactly.
+    Outside the mask is NaN, or 0 for whole numbers and yes or no.
     """
-    values = _checked(values, space.n_voxels)
+    values = np.asarray(values)
+    if values.shape != (space.n_voxels,):
+        raise DataError(f"values of shape {values.shape} were given for a volume of {space.n_voxels} voxels.")
     if values.dtype == bool:
         values = values.astype(np.uint8)
     empty = np.nan if np.issubdtype(values.dtype, np.floating) else 0
@@ -38,20 +40,6 @@ def write_volume(path: Path, space: VoxelSpace, values: ArrayLike, *, name: str 
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = name[:79]
     _write(path, gzip.compress(image.to_bytes(), mtime=0))
-
-
-def read_volume(path: Path, space: VoxelSpace) -> NDArray:
-    """Values of the voxels of a NIfTI image in the subject's space: (n_voxels,).
-
-    Raises
-    ------
-    DataError
-        It cannot be read, or is of another size than the reference image.
-    """
-    values = load_image(path)
-    if values.shape != space.shape:
-        raise DataError(f"{path} has {values.shape} voxels along x, y, z; the subject's volume has {space.shape}.")
-    return values.T[space.mask]
 
 
 def vertex_values(values: ArrayLike, columns: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -83,13 +71,6 @@ def write_surface(path: Path, surface: Surface, side: Side, kind: Kind) -> None:
     )
     faces = GiftiDataArray(surface.polys, intent="NIFTI_INTENT_TRIANGLE")
     _write(path, GiftiImage(darrays=[points, faces]).to_bytes())
-
-
-def _checked(values: ArrayLike, n_voxels: int) -> NDArray:
-    values = np.asarray(values)
-    if values.shape != (n_voxels,):
-        raise DataError(f"values of shape {values.shape} were given for a volume of {n_voxels} voxels.")
-    return values
 
 
 def _write(path: Path, content: bytes) -> None:

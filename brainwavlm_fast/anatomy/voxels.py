@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -78,15 +79,13 @@ class _Names:
     def __init__(self, dataset: Dataset, subject: str) -> None:
         self.dataset, self.subject = dataset, subject
         self.n = n_voxels(dataset, subject)
-        self._atlas: Atlas | None = None
 
-    @property
+    @cached_property
     def atlas(self) -> Atlas:
         """Read when a name first needs it, and compared with the responses' width."""
-        if self._atlas is None:
-            self._atlas = read_atlas(self.dataset, self.subject)
-            self._require_width(self._atlas.n_voxels)
-        return self._atlas
+        atlas = read_atlas(self.dataset, self.subject)
+        self._require_width(atlas.n_voxels)
+        return atlas
 
     def lookup(self, name: str) -> NDArray[np.bool_]:
         if name == "all":

@@ -79,9 +79,9 @@ def encode(
     solver, n, width = model.solver, responses.n_voxels, model.solver.tile_width()
     at_once = max(1, int(memory_gb * GIB / (8 * sum(model.n_rows.values()))))  # what is read, and a z-scored copy
     at_once -= at_once % width if at_once > width else 0  # the same tiles, however many processes there are
-    mine = ranks.local_slice(n, multiple=width)
-    parts = [model.excluded(0)]
+    mine, parts = ranks.local_slice(n, multiple=width), [model.excluded(0)]
     with (task or partial(Progress().task, "ridge"))(mine.stop - mine.start) as advance:
+        solver.decompose(model.scored_splits, all_rows=False)
         for first in range(mine.start, mine.stop, at_once):
             voxels = slice(first, min(first + at_once, mine.stop))
             measured = _read(responses, voxels, model.n_rows)
@@ -90,7 +90,7 @@ def encode(
             for tile in tiles:
                 part = {name: Y[:, tile.start - first : tile.stop - first] for name, Y in measured.items()}
                 jobs.append(partial(model.encode_tile, part, None if model.given is None else model.given[tile]))
-            parts += solver.run(jobs, splits=model.scored_splits, done=partial(_advance, advance, tiles))
+            parts += solver.run(jobs, done=partial(_advance, advance, tiles))
     encoding = _join(parts, lambda array: _gather(array, n, ranks, width))
     if encoding.excluded.all():
         raise DataError(f"every one of the {n} voxels holds NaN or a constant in some story; nothing can be fitted.")

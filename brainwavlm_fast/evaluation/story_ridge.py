@@ -18,6 +18,7 @@ from ..errors import ConfigError, DataError
 from ..kernels import delay_stack
 from ..ridge.alphas import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
 from ..ridge.designs import DelayedDesign, standardize
+from ..ridge.predictor import Predictor
 from ..ridge.problem import RidgeProblem
 from ..ridge.row_splits import ChunkBootstrap, RowSplit, resolve_splits
 from ..ridge.solver import choose_solver
@@ -131,7 +132,7 @@ class StoryRidge:
         self.scored_splits = range(len(splits) if self.given is None else 0)
         wanted = self.grid if self.given is None else self.given[np.isfinite(self.given) & (self.given > 0)]
         held_out = [delay_stack(scored[name], delays, context=context) for name in (*split.validation, *split.test)]
-        self.predictor = self.problem.predictor(np.concatenate(held_out), penalties(wanted, self.convention))
+        self.predictor = Predictor(self.problem, np.concatenate(held_out), penalties(wanted, self.convention))
         self.keep_predictions = keep_predictions
 
     def excluded(self, n_voxels: int) -> Encoding:

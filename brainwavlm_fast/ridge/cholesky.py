@@ -7,24 +7,30 @@ single precision does not resolve beside the largest eigenvalue is factored in d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .backend import score_targets
-from .parallel import Done, run_serial
+from .parallel import run_serial
 from .predictor import solve_penalized
 from .problem import Float64, Floats, RidgeProblem, Targets
 
-Result = TypeVar("Result")
 _RESOLVED = 1e3  # a penalty is resolved beside an eigenvalue that is smaller than it / (this x the type's epsilon)
 _USABLE = 10  # the same, for the targets' products (the spectral solver warns)
 
 
 class CholeskySolver:
-    """A :class:`~brainwavlm_fast.ridge.solver.Solver` by factorisations, on the host."""
+    """Scores and weights of one problem at a grid of penalties, tile by tile of its targets: by factors, on the host.
+
+    Attributes
+    ----------
+    run : callable
+        Runs jobs one after the other: each factors by itself what it needs, on all threads.
+    """
+
+    run = staticmethod(run_serial)
 
     def __init__(self, problem: RidgeProblem, penalties: Float64) -> None:
         self.problem, self.penalties = problem, penalties
@@ -46,16 +52,8 @@ class CholeskySolver:
         """All targets: each further tile would factor everything again."""
         return self.problem.n_targets
 
-    def run(
-        self,
-        jobs: Sequence[Callable[[], Result]],
-        *,
-        splits: range = range(0),
-        all_rows: bool = False,
-        done: Done = lambda number: None,
-    ) -> list[Result]:
-        """One job after the other: each factors by itself what it needs, on all threads."""
-        return run_serial(jobs, done=done)
+    def decompose(self, splits: range, *, all_rows: bool) -> None:
+        """Nothing: factors are not kept."""
 
     def score(self, targets: Targets, *, splits: range | None = None) -> Float64:
         """Held-out score per penalty and target, summed over the splits: (n_penalties, n_targets)."""

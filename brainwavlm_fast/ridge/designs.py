@@ -8,7 +8,7 @@ lag, and a small correction per block.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,47 +30,33 @@ def standardize(features: NDArray[Any]) -> NDArray[Any]:
     return delay_stack(features, [0], zscore=True, eps=_LEAST_VARIANCE)
 
 
-class Design(Protocol):
+class DenseDesign:
     """A matrix (n_rows, n_columns) of numbers, of which only some rows, and products, are ever wanted."""
 
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
+    def __init__(self, X: NDArray[Any]) -> None:
+        self.X, self.dtype = X, X.dtype
+        self.shape: tuple[int, int] = X.shape[0], X.shape[1]
 
     def to_device(self, backend: Backend) -> None:
         """Be ready for :meth:`cross` where targets lie."""
-
-    def rows(self, which: Rows) -> NDArray[Any]:
-        """Some rows as a matrix."""
-
-    def gram(self, which: Rows | None = None) -> NDArray[np.float64]:
-        """X'X over some rows, or all, in float64."""
-
-    def cross(self, which: Rows | None, targets: Any) -> Any:
-        """X'Y over some rows, or all; ``targets`` are those rows' alone."""
-
-
-class DenseDesign:
-    """A matrix."""
-
-    def __init__(self, X: NDArray[Any]) -> None:
-        self.X, self.shape, self.dtype = X, (X.shape[0], X.shape[1]), X.dtype
-
-    def to_device(self, backend: Backend) -> None:
         self._placed = backend.asarray(self.X, self.dtype)
 
     def rows(self, which: Rows) -> NDArray[Any]:
+        """Some rows as a matrix."""
         return self.X[which]
 
     def gram(self, which: Rows | None = None) -> NDArray[np.float64]:
+        """X'X over some rows, or all, in float64."""
         wide = (self.X if which is None else self.X[which]).astype(np.float64, copy=False)
         return wide.T @ wide
 
     def cross(self, which: Rows | None, targets: Any) -> Any:
+        """X'Y over some rows, or all; ``targets`` are those rows' alone."""
         return (self._placed if which is None else self._placed[which]).T @ targets
 
 
 class DelayedDesign:
-    """Delayed copies of features, as :func:`brainwavlm_fast.delay_stack` stacks them.
+    """Delayed copies of features, as :func:`brainwavlm_fast.delay_stack` stacks them; with a matrix's methods.
 
     Parameters
     ----------
@@ -103,7 +89,8 @@ class DelayedDesign:
             self._padded[start : start + end - first] = features[first:end]
             rows.append(np.arange(start + context, start + end - first))
         self._at = np.concatenate(rows)  # the design's rows among the padded ones
-        self.shape, self.dtype = (len(self._at), len(chosen) * features.shape[1]), features.dtype
+        self.shape: tuple[int, int] = len(self._at), len(chosen) * features.shape[1]
+        self.dtype = features.dtype
 
     def to_device(self, backend: Backend) -> None:
         self._placed, self._backend = backend.asarray(self._padded, self.dtype), backend
@@ -134,6 +121,9 @@ class DelayedDesign:
     def cross(self, which: Rows | None, targets: Any) -> Any:
         at = self._at if which is None else self._at[which]
         return self._backend.concatenate([self._placed[at - d].T @ targets for d in self._delays])
+
+
+Design = DenseDesign | DelayedDesign
 
 
 def _lagged(wide: NDArray[np.float64], rows: Rows, lag: int) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..kernels import delay_stack
-from .alphas import FIELD_ALPHAS, check_alphas, check_groups, check_target_alphas
+from .alphas import FIELD_ALPHAS, check_alphas, check_groups, check_target_alphas, penalties
 from .backend import backend_on, score_targets, to_numpy
 from .backend_numpy import NumpyBackend
 from .designs import DelayedDesign, DenseDesign, Design
@@ -177,7 +177,7 @@ class RidgeCV(Regressor):
             scoring=self.scoring,
             backend=backend_on(device),
         )
-        solver = choose_solver(problem, search.penalties, gcv=gcv and choosing)
+        solver = choose_solver(problem, penalties(search.grid, self.penalty), gcv=gcv and choosing)
         self._store(fit_targets(solver, targets, search, self.n_targets_batch), choosing)
         return self
 

@@ -38,11 +38,6 @@ class AlphaSearch:
     given: Float64 | None = None
     groups: NDArray[Any] | None = None
 
-    @property
-    def penalties(self) -> Float64:
-        """The grid as penalties."""
-        return penalties(self.grid, self.convention)
-
 
 class Fitted(NamedTuple):
     """Chosen alphas (n_targets,), mean held-out scores (n_alphas, n_targets), weights (n_features, n_targets) and
@@ -67,12 +62,13 @@ def fit_targets(solver: Solver, targets: Any, search: AlphaSearch, tile_width: i
         for first in range(0, max(n_splits, 1), _SPLITS_AT_ONCE):
             splits = range(first, min(first + _SPLITS_AT_ONCE, n_splits))
             jobs = [partial(_score_tile, solver, tile, splits) for tile in tiles]
-            scores += np.concatenate(solver.run(jobs, splits=splits, all_rows=True), axis=1)
+            solver.decompose(splits, all_rows=True)
+            scores += np.concatenate(solver.run(jobs), axis=1)
         given = choose_alphas(search.grid, scores, search.groups)
     given_tiles = [None if given is None else given[start : start + width] for start in range(0, len(targets.T), width)]
     fits = [partial(_fit_tile, solver, tile, search, alphas) for tile, alphas in zip(tiles, given_tiles, strict=True)]
-    parts = solver.run(fits, splits=range(n_splits if given is None else 0), all_rows=True)
-    alphas, tile_scores, coef, intercept = zip(*parts, strict=True)
+    solver.decompose(range(n_splits if given is None else 0), all_rows=True)
+    alphas, tile_scores, coef, intercept = zip(*solver.run(fits), strict=True)
     if given is None:
         scores = np.concatenate(tile_scores, axis=1)
     return Fitted(np.concatenate(alphas), scores, np.concatenate(coef, axis=1), np.concatenate(intercept))

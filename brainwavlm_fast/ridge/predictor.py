@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from .backend import Backend
+from .problem import Float64, RidgeProblem
 
 
 class Predictor:
@@ -22,34 +22,28 @@ class Predictor:
 
     Parameters
     ----------
-    gram : array
-        X'X (n_columns, n_columns).
+    problem : RidgeProblem
+        What is predicted from, without intercept.
     rows : array
-        X_new (n_new, n_columns).
+        X_new (n_new, n_features).
     penalties : array
         All that will be asked for.
-    dtype, backend : dtype, Backend
-        The type of the targets, and where they lie.
     """
 
-    def __init__(
-        self,
-        gram: NDArray[np.float64],
-        rows: NDArray[Any],
-        penalties: NDArray[np.float64],
-        *,
-        dtype: np.dtype[Any],
-        backend: Backend,
-    ) -> None:
-        self._n_new, self._dtype, self._backend = len(rows), dtype, backend
-        wide = rows.T.astype(np.float64)
+    def __init__(self, problem: RidgeProblem, rows: NDArray[Any], penalties: Float64) -> None:
+        if problem.fit_intercept:
+            raise ValueError("a predictor knows no intercept: predict with the solver's weights.")
+        if problem.rotation is not None:
+            rows = rows.astype(np.float64) @ problem.rotation
+        self._problem, wide = problem, rows.T.astype(np.float64)
         self._factors: dict[float, Any] = {}
         for penalty in np.unique(penalties):
-            self._factors[float(penalty)] = backend.asarray(solve_penalized(gram, penalty, wide).T, dtype)
+            self._factors[float(penalty)] = problem.place(solve_penalized(problem.gram, penalty, wide).T)
+        self._n_new = len(rows)
 
-    def __call__(self, cross: Any, penalties: NDArray[np.float64]) -> Any:
+    def __call__(self, cross: Any, penalties: Float64) -> Any:
         """Predictions (n_new, n_targets) from X'Y (n_columns, n_targets) and each target's penalty."""
-        predicted = self._backend.asarray(np.zeros((self._n_new, len(penalties))), self._dtype)
+        predicted = self._problem.place(np.zeros((self._n_new, len(penalties))))
         for penalty in np.unique(penalties):
             chosen = np.flatnonzero(penalties == penalty)
             predicted[:, chosen] = self._factors[float(penalty)] @ cross[:, chosen]

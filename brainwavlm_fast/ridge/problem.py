@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from .backend import Backend
 from .backend_numpy import NumpyBackend
 from .designs import DenseDesign, Design
-from .predictor import Predictor
 from .row_splits import RowSplit
 
 Float64 = NDArray[np.float64]
@@ -99,6 +98,8 @@ class RidgeProblem:
     ----------
     gram : array
         X'X over all rows, (n_columns, n_columns), float64.
+    rotation : array or None
+        From features to columns, (n_features, n_columns), where the design was rotated.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class RidgeProblem:
         self.splits, self.n_targets = list(splits), n_targets
         self.fit_intercept, self.scoring = fit_intercept, scoring
         self._offset: Floats | None = None
-        self._rotation: Floats | None = None
+        self.rotation: Floats | None = None
         n_rows, n_columns = design.shape
         if fit_intercept or n_columns > n_rows:
             X = design.rows(np.arange(n_rows))
@@ -124,7 +125,7 @@ class RidgeProblem:
                 X = X - self._offset
             if n_columns > n_rows:
                 basis, triangle = np.linalg.qr(X.T.astype(np.float64))
-                self._rotation, X = basis.astype(X.dtype), np.ascontiguousarray(triangle.T, dtype=X.dtype)
+                self.rotation, X = basis.astype(X.dtype), np.ascontiguousarray(triangle.T, dtype=X.dtype)
             design = DenseDesign(X)
         self.design, self.dtype = design, design.dtype
         design.to_device(self.backend)
@@ -143,15 +144,19 @@ class RidgeProblem:
             vector /= largest
         return largest
 
+    def place(self, array: Any) -> Any:
+        """An array in the data's type, where targets lie."""
+        return self.backend.asarray(array, self.dtype)
+
     def prepare(self, Y: Any) -> Targets:
         """Targets (n_rows, n_targets), from wherever they lie, as the solvers take them."""
-        values = self.backend.asarray(Y, self.dtype)
+        values = self.place(Y)
         mean: Floats = np.zeros(values.shape[1], dtype=self.dtype)
         if self.fit_intercept:
             exact, _, constant = self.backend.column_moments(values)
             # a constant's mean may round: without this it would keep a spread of one unit in the last place
             mean = np.where(constant, self.backend.to_host(values[0]), exact).astype(self.dtype)
-            values = values - self.backend.asarray(mean, self.dtype)
+            values = values - self.place(mean)
         if len(self._groups) == 1:
             return Targets(values, mean, {0: self.design.cross(None, values)})
         products = {bits: self.design.cross(rows, values[rows]) for bits, rows in self._groups.items()}
@@ -187,28 +192,20 @@ class RidgeProblem:
             cross = targets.cross() - self.design.cross(rows.left_out, left_out)
         held = left_out if rows.held is rows.left_out else targets.values[rows.held]
         if self.fit_intercept:  # the targets sum to zero over all rows, so over the training rows to minus the rest
-            offset = self.backend.asarray(-self.backend.column_sums(left_out) / rows.n_train, self.dtype)
-            cross -= self.backend.asarray((rows.n_train * rows.mean)[:, None], self.dtype) * offset
+            offset = self.place(-self.backend.column_sums(left_out) / rows.n_train)
+            cross -= self.place((rows.n_train * rows.mean)[:, None]) * offset
             held = held - offset
         return cross, held
 
     def feature_weights(self, coef: Any, targets: Targets) -> tuple[Any, Floats]:
         """Weights of the design's columns (n_columns, n_targets) as weights of the features, and intercepts."""
-        if self._rotation is not None:
-            coef = self.backend.asarray(self._rotation, self.dtype) @ coef
+        if self.rotation is not None:
+            coef = self.place(self.rotation) @ coef
         intercept: Floats = np.zeros(coef.shape[1], dtype=self.dtype)
         if self._offset is not None:
-            offset = self.backend.asarray(self._offset, self.dtype)
+            offset = self.place(self._offset)
             intercept = targets.mean - self.backend.to_host(offset @ coef)
         return coef, intercept
-
-    def predictor(self, rows: NDArray[Any], penalties: Float64) -> Predictor:
-        """What predicts new rows (n_new, n_features) at these penalties, for a problem without intercept."""
-        if self.fit_intercept:
-            raise ValueError("a predictor knows no intercept: predict with the solver's weights.")
-        if self._rotation is not None:
-            rows = rows.astype(np.float64) @ self._rotation
-        return Predictor(self.gram, rows, penalties, dtype=self.dtype, backend=self.backend)
 
 
 def _row_groups(n_rows: int, splits: Sequence[RowSplit]) -> dict[int, NDArray[np.intp]]:

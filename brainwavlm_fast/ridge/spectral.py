@@ -6,25 +6,23 @@ Eigenvectors are float64 on the host; products with the targets have the data's 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from .backend import Backend, score_targets
-from .parallel import Done, run_parallel, run_serial
+from .backend import score_targets
+from .parallel import run_parallel, run_serial
 from .problem import Float64, Floats, RidgeProblem, SplitRows, Targets
 from .sweep import RidgeSweep
 
-Result = TypeVar("Result")
 _SAME_SETS = 128  # rows of a multiple of so many float64 fall on one another in the caches
 
 
-@dataclass(frozen=True)
 class Eigen:
-    """Eigenvectors of a Gram matrix without those of its null space.
+    """Eigenvectors of a problem's Gram matrix without those of its null space.
 
     Attributes
     ----------
@@ -34,20 +32,15 @@ class Eigen:
         Eigenvectors (n_columns, rank): float64 on the host, and in the data's type where the targets lie.
     """
 
-    values: Float64
-    exact: Float64
-    vectors: Any
-
-    @classmethod
-    def of(cls, gram: Float64, backend: Backend, dtype: np.dtype[Any]) -> Eigen:
-        """Decompose a Gram matrix."""
+    def __init__(self, gram: Float64, problem: RidgeProblem) -> None:
         n = len(gram)
         if n % _SAME_SETS == 0:  # a few null columns more, which go with the null space, are 10 to 25 % faster
             gram = np.pad(gram, (0, 64 // gram.itemsize))
         values, vectors = np.linalg.eigh(gram)
         real = values > max(n, 1) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
-        exact = np.ascontiguousarray(vectors[:n, real])
-        return cls(values[real], exact, backend.asarray(exact, dtype))
+        self.values: Float64 = values[real]
+        self.exact: Float64 = np.ascontiguousarray(vectors[:n, real])
+        self.vectors = problem.place(self.exact)
 
 
 @dataclass(frozen=True)
@@ -74,10 +67,17 @@ class Fold:
 
 
 class SpectralSolver:
-    """A :class:`~brainwavlm_fast.ridge.solver.Solver` by eigenvectors, on any backend."""
+    """Scores and weights of one problem at a grid of penalties, tile by tile of its targets: by eigenvectors.
+
+    Attributes
+    ----------
+    run : callable
+        Runs jobs that use the same decompositions, side by side where the backend wants it.
+    """
 
     def __init__(self, problem: RidgeProblem, penalties: Float64) -> None:
         self.problem, self.penalties = problem, penalties
+        self.run = run_parallel if problem.backend.parallel else run_serial
         self._folds: dict[int, Fold] = {}
         self._all_rows: Eigen | None = None
 
@@ -86,18 +86,10 @@ class SpectralSolver:
         n_rows, n_columns = self.problem.design.shape
         return max(1, self.problem.backend.tile_bytes // ((2 * n_rows + 14 * n_columns) * self.problem.dtype.itemsize))
 
-    def run(
-        self,
-        jobs: Sequence[Callable[[], Result]],
-        *,
-        splits: range = range(0),
-        all_rows: bool = False,
-        done: Done = lambda number: None,
-    ) -> list[Result]:
-        """Decompose what the jobs need, side by side, then run them; other splits' decompositions are dropped."""
+    def decompose(self, splits: range, *, all_rows: bool) -> None:
+        """Decompose side by side what jobs need that score splits or ask for weights; other splits' are dropped."""
         self._folds = {number: fold for number, fold in self._folds.items() if number in splits}
         self._decompose(splits, all_rows=all_rows)
-        return (run_parallel if self.problem.backend.parallel else run_serial)(jobs, done=done)
 
     def score(self, targets: Targets, *, splits: range | None = None) -> Float64:
         """Held-out score per penalty and target, summed over the splits: (n_penalties, n_targets)."""
@@ -112,7 +104,7 @@ class SpectralSolver:
         """Weights on all rows with one penalty per target, (n_features, n_targets), and intercepts (n_targets,)."""
         eigen, problem = self._eigen_of_all_rows(penalties), self.problem
         projected = eigen.vectors.T @ targets.cross()
-        projected /= problem.backend.asarray(eigen.values[:, None] + penalties, problem.dtype)
+        projected /= problem.place(eigen.values[:, None] + penalties)
         return problem.feature_weights(eigen.vectors @ projected, targets)
 
     def sweep_pays(self, n_held: int, rank: int) -> bool:
@@ -132,18 +124,17 @@ class SpectralSolver:
             self._warn_if_small(self.penalties, self._folds[number].eigen)
 
     def _decompose_all_rows(self) -> None:
-        self._all_rows = Eigen.of(self.problem.gram, self.problem.backend, self.problem.dtype)
+        self._all_rows = Eigen(self.problem.gram, self.problem)
 
     def _decompose_split(self, number: int) -> None:
-        backend, dtype = self.problem.backend, self.problem.dtype
         rows, gram = self.problem.split_rows(number)
-        eigen = Eigen.of(gram, backend, dtype)
+        eigen = Eigen(gram, self.problem)
         wide = self.problem.design.rows(rows.held).astype(np.float64)
         held_mean = wide.mean(axis=0)
         basis, mean = (wide - held_mean) @ eigen.exact, (held_mean - rows.mean) @ eigen.exact
         sweep = None
         if self.sweep_pays(*basis.shape):
-            sweep = RidgeSweep.prepare(eigen.values, basis, self.penalties, backend, dtype)
+            sweep = RidgeSweep(eigen.values, basis, self.penalties, self.problem)
         self._folds[number] = Fold(eigen, rows, basis, mean, sweep)
 
     def _eigen_of_all_rows(self, penalties: Float64) -> Eigen:
@@ -165,7 +156,7 @@ class SpectralSolver:
             power = np.sqrt(np.maximum(variance, 0) * np.where(constant, 0.0, squares))
             scores = np.divide(covariance, power, out=np.zeros_like(power), where=power > 0)
         else:
-            shrunk_mean = backend.asarray(fold.sweep.shrink * fold.held_mean, self.problem.dtype)
+            shrunk_mean = self.problem.place(fold.sweep.shrink * fold.held_mean)
             bias = mean - backend.to_host(shrunk_mean @ b)
             residual = variance - 2 * covariance + squares + len(held) * np.square(bias)
             scores = np.where(constant, 0.0, 1.0 - residual / np.where(constant, 1.0, squares))
@@ -175,10 +166,10 @@ class SpectralSolver:
 
     def _score_predictions(self, fold: Fold, held: Any, b: Any) -> Float64:
         """Predictions for each penalty in turn: less work where few rows are held out."""
-        backend, dtype = self.problem.backend, self.problem.dtype
-        basis = backend.asarray(fold.held_basis + fold.held_mean, dtype)
-        shrink = backend.asarray(1.0 / (fold.eigen.values + self.penalties[:, None]), dtype)
-        return np.stack([score_targets(held, basis @ (d[:, None] * b), self.problem.scoring, backend) for d in shrink])
+        scoring, backend = self.problem.scoring, self.problem.backend
+        basis = self.problem.place(fold.held_basis + fold.held_mean)
+        shrink = self.problem.place(1.0 / (fold.eigen.values + self.penalties[:, None]))
+        return np.stack([score_targets(held, basis @ (d[:, None] * b), scoring, backend) for d in shrink])
 
     def _warn_if_small(self, penalties: Float64, eigen: Eigen) -> None:
         # products are in the data's precision: a penalty under their rounding error of the largest eigenvalue is noise

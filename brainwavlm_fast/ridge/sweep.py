@@ -16,13 +16,12 @@ constant may be subtracted from d, because b' N b = 0, and one near the bulk of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .backend import Backend
+from .problem import RidgeProblem
 
 _CLOSE = {4: 3e-3, 8: 1e-5}  # relative distance of close eigenvalues, by the size of the type: its square is the error
 _SPARSE = 64  # close pairs per row above which a dense product is faster
@@ -30,7 +29,6 @@ _ROWS = 64  # at a time, of a sweep's preparation
 _CANCELLED = 1e-4  # of the variance's own terms: what is left below it is not to be trusted
 
 
-@dataclass(frozen=True)
 class RidgeSweep:
     """One split and one grid of penalties, ready for any targets.
 
@@ -48,48 +46,32 @@ class RidgeSweep:
         Where the targets lie.
     """
 
-    shrink: NDArray[np.float64]
-    shift: NDArray[np.float64]
-    diagonal: NDArray[np.float64]
-    divided: Any
-    close: Any
-    held: Any
-    backend: Backend
-
-    @classmethod
-    def prepare(
-        cls,
+    def __init__(
+        self,
         eigenvalues: NDArray[np.float64],
         held: NDArray[np.float64],
         penalties: NDArray[np.float64],
-        backend: Backend,
-        dtype: Any,
-    ) -> RidgeSweep:
+        problem: RidgeProblem,
+    ) -> None:
         """Take the training eigenvalues (rank,) and the centred held-out rows in their basis, (n_held, rank)."""
         gram = held.T @ held
-        shrink = 1.0 / (eigenvalues + penalties[:, None])
-        weight = np.diag(gram) * eigenvalues * shrink**2
+        self.shrink = 1.0 / (eigenvalues + penalties[:, None])
+        weight = np.diag(gram) * eigenvalues * self.shrink**2
         total = weight.sum(axis=1)
-        shift = np.where(total > 0, (weight * shrink).sum(axis=1) / np.where(total > 0, total, 1.0), shrink[:, 0])
-        divided, close, n_near = np.zeros(gram.shape, dtype), np.zeros(gram.shape, dtype), 0
+        mean = (weight * self.shrink).sum(axis=1) / np.where(total > 0, total, 1.0)
+        self.shift = np.where(total > 0, mean, self.shrink[:, 0])
+        self.diagonal = np.diag(gram).copy()
+        divided, close, n_near = np.zeros(gram.shape, problem.dtype), np.zeros(gram.shape, problem.dtype), 0
         for first in range(0, len(gram), _ROWS):  # what is between stays in cache
             rows, values = gram[first : first + _ROWS], eigenvalues[first : first + _ROWS, None]
             gap = eigenvalues - values  # [k, l] = lambda_l - lambda_k
             larger = np.maximum(eigenvalues, values) + penalties.min()
-            near = np.abs(gap) <= _CLOSE[np.dtype(dtype).itemsize] * larger
+            near = np.abs(gap) <= _CLOSE[problem.dtype.itemsize] * larger
             np.divide(rows, gap, out=divided[first : first + _ROWS], where=~near, casting="same_kind")
             np.copyto(close[first : first + _ROWS], rows, where=near, casting="same_kind")
             n_near += int(np.count_nonzero(near))
-        many = n_near > _SPARSE * len(gram)
-        return cls(
-            shrink,
-            shift,
-            np.diag(gram).copy(),
-            backend.asarray(divided, dtype),
-            backend.asarray(close, dtype) if many else backend.sparse(close),
-            backend.asarray(held, dtype),
-            backend,
-        )
+        self.backend, self.divided, self.held = problem.backend, problem.place(divided), problem.place(held)
+        self.close = problem.place(close) if n_near > _SPARSE * len(gram) else self.backend.sparse(close)
 
     def moments(self, a: Any, b: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
         """Covariance and variance of the held-out predictions, sums over held-out rows.

@@ -86,15 +86,14 @@ class Cortex:
         for story in latents:
             drive = np.where(ac, sound[story] @ self.sound.T, meaning[story] @ self.meaning.T)
             context, n = max(DELAYS), len(drive) - max(DELAYS)
-            raw[story] = sum(self.hrf[:, k] * drive[context - d : context - d + n] for k, d in enumerate(DELAYS))
-        together = np.concatenate([raw[story] for story in fit_on])
-        mean, std = together.mean(0), together.std(0)
-        return {story: (signal - mean) / std for story, signal in raw.items()}
+            shifted = [self.hrf[:, k] * drive[context - d : context - d + n] for k, d in enumerate(DELAYS)]
+            raw[story] = np.sum(shifted, axis=0)
+        return _standardized(raw, fit_on)
 
     def measure(self, signal: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
         """One presentation, z-scored: ceiling times signal, and autocorrelated noise for the rest of the variance."""
         noise = self._noise(len(signal), rng)
-        return _zscore(self.ceilings * signal + np.sqrt(1 - self.ceilings**2) * noise)
+        return zscore(self.ceilings * signal + np.sqrt(1 - self.ceilings**2) * noise)
 
     def measure_repeats(self, signal: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
         """Ten presentations (n_repeats, n_trs, n_voxels), so noisy that their mean reaches the ceiling.
@@ -104,7 +103,7 @@ class Cortex:
         """
         spread = np.sqrt(N_REPEATS * (1 - self.ceilings**2))
         return np.stack(
-            [_zscore(self.ceilings * signal + spread * self._noise(len(signal), rng)) for _ in range(N_REPEATS)]
+            [zscore(self.ceilings * signal + spread * self._noise(len(signal), rng)) for _ in range(N_REPEATS)]
         )
 
     def _noise(self, n_trs: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -149,5 +148,6 @@ def _standardized(values: Mapping[str, NDArray], fit_on: list[str]) -> dict[str,
     return {story: (value - mean) / std for story, value in values.items()}
 
 
-def _zscore(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def zscore(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each column over its rows."""
     return (x - x.mean(axis=0)) / x.std(axis=0)

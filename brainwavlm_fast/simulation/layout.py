@@ -44,13 +44,15 @@ def write_textgrid(path: Path, spoken: Spoken, lexicon: Lexicon) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def write_responses(path: Path, data: NDArray[np.float64], repeats: NDArray[np.float64] | None = None) -> None:
-    """``data`` (n_trs, n_voxels) and, for the test story, ``individual_repeats`` (n_repeats, n_trs, n_voxels)."""
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.float64]]) -> None:
+    """HDF5 that holds no time, so that the same arrays make the same file.
+
+    Of responses ``data`` (n_trs, n_voxels) and, of the test story, ``individual_repeats`` (n_repeats, ...).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w", track_order=False) as file:
-        file.create_dataset("data", data=data, track_times=False)
-        if repeats is not None:
-            file.create_dataset("individual_repeats", data=repeats, track_times=False)
+    with h5py.File(path, "w") as file:
+        for name, values in arrays.items():
+            file.create_dataset(name, data=values, track_times=False)
 
 
 def write_embeddings(path: Path, lexicon: Lexicon) -> None:

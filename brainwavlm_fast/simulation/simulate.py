@@ -22,8 +22,8 @@ from ..errors import BwlmError
 from ..files import atomic_folder, provenance, read_json, write_json
 from ..model import Encoder, Story, cache_front_end, save_wavlm, story_features
 from ..progress import Progress
-from .brain import DELAYS, make_anatomy, make_cortex
-from .layout import write_embeddings, write_index, write_responses, write_sound, write_textgrid
+from .brain import DELAYS, make_anatomy, make_cortex, zscore
+from .layout import write_arrays, write_embeddings, write_index, write_sound, write_textgrid
 from .lexicon import Lexicon, make_lexicon, make_meaning_apart
 from .settings import MONO, NPZ_SURFACES, OWN_TEACHER, TEST, VERSION, Settings, planted_model
 from .sheet import make_sheets
@@ -186,15 +186,13 @@ class _Making:
         folder = root / "derivative" / "preprocessed_data" / subject
         for name, signal in signals.items():
             rng = self.settings.stream(f"noise-{subject}-{name}")
-            repeats = None
             if name == TEST:
                 repeats = cortex.measure_repeats(signal, rng)
-                mean = repeats.mean(axis=0)
-                data = (mean - mean.mean(axis=0)) / mean.std(axis=0)
+                arrays = {"data": zscore(repeats.mean(axis=0)), "individual_repeats": repeats}
             else:
-                data = cortex.measure(signal, rng)
-            write_responses(folder / f"{name}.hf5", data, repeats)
-            measured[name] = data
+                arrays = {"data": cortex.measure(signal, rng)}
+            write_arrays(folder / f"{name}.hf5", arrays)
+            measured[name] = arrays["data"]
         return measured
 
 

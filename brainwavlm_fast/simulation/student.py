@@ -17,6 +17,7 @@ from transformers import WavLMConfig, WavLMModel
 from ..data import SAMPLE_RATE
 from ..data.mel import log_mel
 from ..progress import Progress
+from .optimize import minimize
 
 N_CLUSTERS = 40
 CROP = 2 * SAMPLE_RATE
@@ -53,27 +54,22 @@ def pretrain_student(sound: NDArray[np.float32], steps: int, seed: int, progress
     clusters = torch.from_numpy(kmeans.predict(mel).astype(np.int64))
     audio = torch.from_numpy(sound)
     head = nn.Linear(model.config.hidden_size, N_CLUSTERS)
-    optimizer = torch.optim.Adam([*model.parameters(), *head.parameters()], lr=LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
     n_frames = int(model._get_feat_extract_output_lengths(CROP))
     model.train()
+
+    def loss_and_note() -> tuple[Tensor, str]:
+        starts = _HOP * rng.integers(0, len(clusters) - n_frames - 1, BATCH)
+        crops = torch.stack([audio[start : start + CROP] for start in starts])
+        wanted = torch.stack([clusters[start // _HOP : start // _HOP + n_frames] for start in starts])
+        masked = _masks(n_frames, rng)
+        logits = head(model(crops, mask_time_indices=masked).last_hidden_state)
+        of_masked, of_others = (F.cross_entropy(logits[rows], wanted[rows]) for rows in (masked, ~masked))
+        hits = float((logits.argmax(-1) == wanted)[masked].float().mean())
+        return of_masked + 0.2 * of_others, f"masked accuracy {hits:.2f}"
+
+    parameters = [*model.parameters(), *head.parameters()]
     with progress.task("pre-training the student", steps) as advance:
-        for _ in range(steps):
-            starts = _HOP * rng.integers(0, len(clusters) - n_frames - 1, BATCH)
-            crops = torch.stack([audio[start : start + CROP] for start in starts])
-            wanted = torch.stack([clusters[start // _HOP : start // _HOP + n_frames] for start in starts])
-            masked = _masks(n_frames, rng)
-            hidden = model(crops, mask_time_indices=masked).last_hidden_state
-            logits = head(hidden)
-            loss = F.cross_entropy(logits[masked], wanted[masked]) + 0.2 * F.cross_entropy(
-                logits[~masked], wanted[~masked]
-            )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            hits = float((logits.argmax(-1) == wanted)[masked].float().mean())
-            advance(1, note=f"masked accuracy {hits:.2f}")
+        minimize(loss_and_note, parameters, learning_rate=LEARNING_RATE, steps=steps, advance=advance)
     return model.eval()
 
 

@@ -35,7 +35,10 @@ def write_anatomy(root: Path, subject: str, anatomy: Anatomy, sheets: dict[Side,
     """
     folder = Dataset(root).mask_path(subject).parent
     to_voxel, affine = _transforms(anatomy, turn=int(subject[-1]))
-    _write_volume(folder, anatomy, affine)
+    volume = np.pad(anatomy.thick, _MARGIN).T  # NIfTI runs x first
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, values in {"mask_thick": volume.astype(np.uint8), "reference": 1000 * volume.astype(np.float32)}.items():
+        nibabel.save(nibabel.Nifti1Image(values, affine), folder / f"{name}.nii.gz")
     write_json(folder / "matrices.xfm", {"coord": to_voxel.tolist(), "magnet": (affine @ to_voxel).tolist()})
     derivative = root / DERIVATIVE
     database, label = derivative / "pycortex-db" / subject, derivative / "freesurfer_subjdir" / subject / "label"
@@ -51,7 +54,11 @@ def write_anatomy(root: Path, subject: str, anatomy: Anatomy, sheets: dict[Side,
             "inflated": Surface((sheet.inflated() * _VOXEL_MM).astype(np.float32), faces),
         }
         for kind, surface in surfaces.items():
-            _write_surface(database / "surfaces", surface, side, kind, npz=npz)
+            stem = database / "surfaces" / f"{kind}_{side}"
+            if npz:
+                np.savez(stem.with_suffix(".npz"), pts=surface.points, polys=surface.polys)
+            else:
+                write_surface(stem.with_suffix(".gii"), surface, side, kind)
         for atlas, (numbers, names) in _annotations(sheet).items():
             _write_annotation(label / f"{side}.{ATLASES[atlas]}", numbers, names)
     (database / "overlays.svg").write_text(_draw(sheets), encoding="utf-8")
@@ -73,21 +80,6 @@ def _transforms(anatomy: Anatomy, *, turn: int) -> tuple[NDArray[np.float64], ND
 
 def _move(points: NDArray, matrix: NDArray) -> NDArray[np.float32]:
     return (points @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32)
-
-
-def _write_volume(folder: Path, anatomy: Anatomy, affine: NDArray[np.float64]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    volume = np.pad(anatomy.thick, _MARGIN).T  # NIfTI runs x first
-    for name, values in {"mask_thick": volume.astype(np.uint8), "reference": 1000 * volume.astype(np.float32)}.items():
-        nibabel.save(nibabel.Nifti1Image(values, affine), folder / f"{name}.nii.gz")
-
-
-def _write_surface(folder: Path, surface: Surface, side: Side, kind: Kind, *, npz: bool) -> None:
-    stem = folder / f"{kind}_{side}"
-    if npz:
-        np.savez(stem.with_suffix(".npz"), pts=surface.points, polys=surface.polys)
-        return
-    write_surface(stem.with_suffix(".gii"), surface, side, kind)
 
 
 def _annotations(sheet: Sheet) -> dict[str, tuple[NDArray[np.int64], list[str]]]:
@@ -129,10 +121,11 @@ def _draw(sheets: dict[Side, Sheet]) -> str:
     sulci: dict[str, list[str]] = {}
     for side, sheet in sheets.items():
         x, y = sheet.flat_axes()
-        outlines["AC"] += [_ring(place(side, ring)) for ring in _outlines(sheet.ac, x, y)]
+        outlines["AC"] += [f"M {' '.join(_written(place(side, ring)))} Z" for ring in _outlines(sheet.ac, x, y)]
         for name, u in zip(_SULCI, sheet.valleys(), strict=False):
             line = np.stack([np.full(4, x[u]), np.linspace(0.9, -0.9, 4) * y[-1]], axis=1)
-            sulci.setdefault(name, []).append(_curve(place(side, line)))
+            first, *rest = _written(place(side, line))
+            sulci.setdefault(name, []).append(f"M {first} C {' '.join(rest)}")
     width = (high - low)[0] * scale
     layers = _layer("rois", outlines, closed=True) + _layer("sulci", sulci, closed=False)
     return (
@@ -157,13 +150,8 @@ def _layer(name: str, shapes: dict[str, list[str]], *, closed: bool) -> str:
     )
 
 
-def _ring(points: NDArray[np.float64]) -> str:
-    return "M " + " ".join(f"{x:.3f},{y:.3f}" for x, y in points) + " Z"
-
-
-def _curve(points: NDArray[np.float64]) -> str:
-    first, *rest = [f"{x:.3f},{y:.3f}" for x, y in points]
-    return f"M {first} C {' '.join(rest)}"
+def _written(points: NDArray[np.float64]) -> list[str]:
+    return [f"{x:.3f},{y:.3f}" for x, y in points]
 
 
 def _outlines(inside: NDArray[np.bool_], x: NDArray[np.float64], y: NDArray[np.float64]) -> list[NDArray[np.float64]]:

@@ -23,6 +23,7 @@ from ..model.lora import load_adapter, save_adapter
 from ..model.transformer_layer import gate, position_bias
 from ..model.weights import load_tensors, save_tensors, take_tensors
 from ..progress import Progress
+from .optimize import minimize
 
 BATCH = 64
 LEARNING_RATE = 5e-3
@@ -59,21 +60,18 @@ def fit_teacher(
     encoder = Encoder.from_config(config).eval()
     head = nn.Linear(encoder.width, lessons[0][1].shape[1])
     trained = [*head.parameters(), *(p for p in encoder.parameters() if p.requires_grad)]
-    optimizer = torch.optim.Adam(trained, lr=LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
     wanted = np.concatenate([meaning for _, meaning in lessons])
     scale = wanted.std(axis=0)
+
+    def loss_and_note() -> tuple[Tensor, str]:
+        story, meaning = lessons[int(rng.integers(len(lessons)))]
+        windows = rng.choice(whole_windows(story), BATCH, replace=False)
+        target = torch.from_numpy(meaning[windows] / scale).float()
+        loss = (head(encoder.encode(story, windows)) - target).square().mean()
+        return loss, f"error {float(loss.detach()):.2f}"
+
     with progress.task("fitting a teacher", steps) as advance:
-        for _ in range(steps):
-            story, meaning = lessons[int(rng.integers(len(lessons)))]
-            windows = rng.choice(_whole_windows(story), BATCH, replace=False)
-            target = torch.from_numpy(meaning[windows] / scale).float()
-            loss = (head(encoder.encode(story, windows)) - target).square().mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            advance(1, note=f"error {float(loss.detach()):.2f}")
+        minimize(loss_and_note, trained, learning_rate=LEARNING_RATE, steps=steps, advance=advance)
     encoder.requires_grad_(False)
     return Teacher(encoder, head)
 
@@ -99,7 +97,8 @@ def load_teacher(folder: Path, config: ModelConfig) -> Teacher:
     return Teacher(encoder, head)
 
 
-def _whole_windows(story: Story) -> NDArray[np.int64]:
+def whole_windows(story: Story) -> NDArray[np.int64]:
+    """The windows of a story that are of full length."""
     lengths = story.plan.ends - story.plan.starts
     return np.flatnonzero(lengths == lengths.max())
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,8 +22,9 @@ from ..files import write_json
 from ..kernels import correlation
 from ..model import Encoder, Story
 from .brain import DELAYS, Anatomy
+from .layout import write_arrays
 from .settings import TEST, VALIDATION, Settings
-from .teacher import attention_entropy
+from .teacher import attention_entropy, whole_windows
 
 MAX_ENTROPY = 0.9
 MAX_PRETRAINED = 0.6  # of the teacher's ridge, on the validation story
@@ -76,7 +76,7 @@ def measure_truth(
 
 def check_plant(student: Encoder, story: Story, truth: Truth) -> None:
     """Refuse a plant from which nothing could be learned."""
-    windows = np.flatnonzero(story.plan.ends - story.plan.starts == (story.plan.ends - story.plan.starts).max())[:32]
+    windows = whole_windows(story)[:32]
     with torch.no_grad():
         fronts = torch.cat([front for _, front in student.front_ends(story, windows)])
     entropy = attention_entropy(student, fronts)
@@ -96,15 +96,12 @@ def check_plant(student: Encoder, story: Story, truth: Truth) -> None:
 
 def write_truth(folder: Path, anatomy: Anatomy, truths: Mapping[str, Truth]) -> dict[str, Any]:
     """``UTS0N.hf5`` with the truths of each voxel, ``summary.json`` with their means by voxel set."""
-    folder.mkdir(parents=True, exist_ok=True)
     everything = np.ones(anatomy.n_voxels, dtype=bool)
     sets = {"all": everything, "lh": anatomy.lh, "rh": anatomy.rh, "ac": anatomy.ac, "nonac": ~anatomy.ac}
     names = ("true_signal", "latents_ridge", "teacher_ridge")
     summary: dict[str, Any] = {}
     for subject, truth in truths.items():
-        with h5py.File(folder / f"{subject}.hf5", "w") as file:
-            for name in names:
-                file.create_dataset(name, data=truth[name], track_times=False)
+        write_arrays(folder / f"{subject}.hf5", {name: truth[name] for name in names})
         summary[subject] = {
             which: {name: round(float(truth[name][voxels].mean()), 6) for name in names}
             for which, voxels in sets.items()

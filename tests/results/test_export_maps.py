@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from brainwavlm_fast.anatomy import vertex_voxels, voxel_space
-from brainwavlm_fast.anatomy.image_files import read_volume
 from brainwavlm_fast.cli.main import app
 from brainwavlm_fast.data import Dataset
 from tests.helpers.run_folder import N_VOXELS
+from tests.helpers.volume import read_volume
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from brainwavlm_fast.ridge.backend_numpy import NumpyBackend
 from brainwavlm_fast.ridge.backend_torch import TorchBackend
 from brainwavlm_fast.ridge.designs import DenseDesign
+from brainwavlm_fast.ridge.predictor import Predictor
 from brainwavlm_fast.ridge.problem import RidgeProblem
 from brainwavlm_fast.ridge.spectral import SpectralSolver
 from tests.ridge.test_sweep import PENALTIES, problem
@@ -23,7 +24,7 @@ def test_they_are_those_of_the_weights(kind, dtype, tolerance, backend):
     exact = RidgeProblem(DenseDesign(X), splits, n_targets=Y.shape[1])
     wanted = new @ SpectralSolver(exact, PENALTIES).weights(exact.prepare(Y), chosen)[0]
     ours = RidgeProblem(DenseDesign(X.astype(dtype)), splits, n_targets=Y.shape[1], backend=backend)
-    predictor = ours.predictor(new.astype(dtype), PENALTIES)
+    predictor = Predictor(ours, new.astype(dtype), PENALTIES)
     found = backend.to_host(predictor(ours.prepare(Y.astype(dtype)).cross(), chosen))
     assert found.dtype == dtype
     np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
@@ -34,7 +35,7 @@ def test_it_needs_no_decomposition(monkeypatch):
     ours = RidgeProblem(DenseDesign(X), splits, n_targets=Y.shape[1])
     monkeypatch.setattr(np.linalg, "eigh", None)
     chosen = np.full(Y.shape[1], PENALTIES[2])
-    found = ours.predictor(X[:5], chosen)(ours.prepare(Y).cross(), chosen)
+    found = Predictor(ours, X[:5], chosen)(ours.prepare(Y).cross(), chosen)
     wanted = X[:5] @ np.linalg.solve(X.T @ X + PENALTIES[2] * np.eye(X.shape[1]), X.T @ Y)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9)
 
@@ -46,7 +47,7 @@ def test_a_penalty_below_the_rounding_of_a_singular_matrix_leaves_the_null_space
     with pytest.raises(np.linalg.LinAlgError):
         np.linalg.cholesky(X.T @ X + tiny * np.eye(20))
     ours = RidgeProblem(DenseDesign(X), n_targets=3)
-    found = ours.predictor(X[:7], tiny)(ours.prepare(Y).cross(), np.full(3, tiny))
+    found = Predictor(ours, X[:7], tiny)(ours.prepare(Y).cross(), np.full(3, tiny))
     np.testing.assert_allclose(found, X[:7] @ np.linalg.lstsq(X, Y)[0], rtol=0, atol=1e-9)
 
 
@@ -54,4 +55,4 @@ def test_an_intercept_is_refused():
     X, Y, splits = problem("power law", np.float64)
     ours = RidgeProblem(DenseDesign(X), splits, n_targets=Y.shape[1], fit_intercept=True)
     with pytest.raises(ValueError, match="knows no intercept"):
-        ours.predictor(X[:5], PENALTIES)
+        Predictor(ours, X[:5], PENALTIES)
