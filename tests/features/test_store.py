@@ -11,6 +11,7 @@ import pytest
 
 from brainwavlm_fast.data import Dataset
 from brainwavlm_fast.errors import DataError
+from brainwavlm_fast.features import store as store_module
 from brainwavlm_fast.features.sources import run_sources
 from brainwavlm_fast.features.store import FeatureStore
 from brainwavlm_fast.model import Story
@@ -21,8 +22,8 @@ from tests.helpers.run_folder import make_run
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[Story]:
     """Every story whose features were computed."""
     stories: list[Story] = []
-    features = Story.features
-    monkeypatch.setattr(Story, "features", lambda s, *a, **k: stories.append(s) or features(s, *a, **k))
+    features = store_module.story_features
+    monkeypatch.setattr(store_module, "story_features", lambda e, s, **k: stories.append(s) or features(e, s, **k))
     return stories
 
 
