@@ -74,6 +74,7 @@ class BrainWavLM(nn.Module):
     >>> model.save_pretrained(folder.name + "/tuned")
     >>> BrainWavLM.from_pretrained(folder.name + "/tuned").n_voxels
     50
+    >>> folder.cleanup()
     """
 
     def __init__(self, config: ModelConfig, n_voxels: int | Mapping[str, int]) -> None:
