@@ -156,7 +156,7 @@ def features(n_windows: int) -> Result:
         wavlm = WavLMModel(WavLMConfig()).eval()
         wavlm.save_pretrained(folder)
         config = ModelConfig(model=folder, finetune="frozen", layer=0)
-        encoder = Encoder.from_config(config, all_layers=True).eval()
+        encoder = Encoder(config, all_layers=True).eval()
     audio = np.random.default_rng(0).standard_normal(16_000 * 20 + 4000 * n_windows).astype(np.float32)
     story = Story(audio, 4, config, for_training=False)
     plan = story.plan

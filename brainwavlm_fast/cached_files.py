@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .files import atomic_path, provenance
+from .files import atomic_path, provenance, sha256
 
 if TYPE_CHECKING:
     import h5py  # loaded when a file is opened
@@ -86,20 +86,15 @@ def file_digest(path: Path) -> str:
     A large file is hashed once and its digest remembered while size, inode, and times of change (including the one
     that a user cannot set) stay the same.
     """
-
-    def contents() -> str:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
     status = path.stat()
     changed = max(status.st_mtime_ns, status.st_ctime_ns)
     if status.st_size < _SMALL or time.time_ns() - changed < _SETTLED_NS:
-        return contents()
+        return sha256(path)
     name = str(path.resolve())
     return cached(
         cache_folder("digests") / f"{key_digest(name)}.hf5",
         {"file": name, "status": [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]},
         take=lambda file: str(file.attrs["sha256"]),
-        make=contents,
+        make=lambda: sha256(path),
         put=lambda file, digest: file.attrs.update(sha256=digest),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -49,14 +50,12 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         for file in temporary.rglob("*"):
             if file.is_file():
                 _sync(file)
+        old = _beside(path)
+        old.mkdir()
         if path.exists():
-            old = _beside(path)
-            old.mkdir()
             path.replace(old / path.name)
-            temporary.replace(path)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(path)
+        temporary.replace(path)
+        shutil.rmtree(old)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -74,6 +73,12 @@ def read_json(path: Path | str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BwlmError(f"{path} cannot be read as JSON ({error}).") from error
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's contents."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def provenance() -> dict[str, Any]:

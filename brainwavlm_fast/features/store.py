@@ -59,7 +59,7 @@ class FeatureStore:
         self.sources = {source.epoch: source for source in sources}
         self.source, self.dataset = sources[0], dataset
         config = self.source.config
-        encoder = Encoder.from_config(config, all_layers=layers is not None)
+        encoder = Encoder(config, all_layers=layers is not None)
         self._encoder = encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         self._loaded: Source | None = None
         self.layers = None if layers is None else self._existing(layers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from .activations import free_memory, step_memory
 from .brainwavlm import BrainWavLM
 from .encoder import Encoder
-from .lora import LoraSettings
 from .pretrained import load_wavlm, save_wavlm
 from .readout import Readout
 from .story import Story

@@ -80,7 +80,7 @@ class BrainWavLM(nn.Module):
     def __init__(self, config: ModelConfig, n_voxels: int | Mapping[str, int]) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder.from_config(config)
+        self.encoder = Encoder(config)
         self.readout: Readout | nn.ModuleDict
         if isinstance(n_voxels, Mapping):
             self.readout = nn.ModuleDict({subject: self._new_readout(n) for subject, n in n_voxels.items()})

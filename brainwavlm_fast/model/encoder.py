@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..config import Finetune, ModelConfig, Precision, Token
+from ..config import ModelConfig, Precision
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError
 from .front_end import convolutions
 from .identity import TUNED_FILES, base_digests, require_base
-from .lora import LoraSettings, load_adapter, with_lora
+from .lora import load_adapter, with_lora
 from .pretrained import load_wavlm
 from .products import packed_weights, product
 from .story import Story
@@ -40,8 +40,8 @@ _FRONT_FRAMES = 6400  # of the feature encoder together, when nothing is differe
 class Encoder(nn.Module):
     """Waveform windows to one feature vector each.
 
-    Made by :meth:`from_pretrained` or :meth:`from_config`. ``wavlm`` is the pre-trained network, wrapped by PEFT when
-    LoRA is on; ``front_end`` (the feature encoder) and ``transformer`` are the two halves of the forward pass.
+    ``wavlm`` is the pre-trained network, wrapped by PEFT when LoRA is on; ``front_end`` (the feature encoder) and
+    ``transformer`` are the two halves of the forward pass.
     ``precision`` is what the transformer's large products are computed in (:meth:`use_precision`); the feature encoder,
     hidden states between layers, LoRA's updates and everything after stay in the weights' type.
     """
@@ -50,60 +50,31 @@ class Encoder(nn.Module):
     recompute: bool = False
     """Activation checkpointing: layers are computed again in the backward pass, a group of windows at a time."""
 
-    def __init__(
-        self, wavlm: Any, *, layer: int, token: Token, finetune: Finetune, lora: LoraSettings | None, all_layers: bool
-    ) -> None:
-        """Take a WavLM; ``all_layers`` keeps those above ``layer``, pre-trained, for :meth:`layer_features`."""
+    def __init__(self, config: ModelConfig, *, all_layers: bool = False) -> None:
+        """Load the pre-trained WavLM and cut it off above ``config.layer``.
+
+        ``all_layers`` keeps the layers above, pre-trained, for :meth:`layer_features`.
+
+        Raises
+        ------
+        CheckpointError
+            WavLM cannot be loaded, is not a WavLM, or keys are missing.
+        ConfigError
+            It has fewer layers than ``config.layer``.
+        """
         super().__init__()
-        config = wavlm.config
-        if layer > config.num_hidden_layers:
-            raise ConfigError(
-                f"layer is {layer}, but {config.name_or_path or 'this WavLM'} has {config.num_hidden_layers} layers."
-            )
-        if (finetune == "lora") != (lora is not None):
-            raise ValueError(f"lora: settings are for finetune='lora', got finetune={finetune!r} and lora={lora!r}.")
+        wavlm, layer = load_wavlm(config.model), config.layer
+        if layer > wavlm.config.num_hidden_layers:
+            raise ConfigError(f"layer is {layer}, but {config.model} has {wavlm.config.num_hidden_layers} layers.")
         self.base_digests = base_digests(wavlm)  # of what each hidden state depends on, as it was loaded
         self.base_digest = self.base_digests[layer]
         # The first layer holds the position bias; it stays even if only its input is read.
         upper_layers = wavlm.encoder.layers[max(layer, 1) :]
         wavlm.encoder.layers = wavlm.encoder.layers[: max(layer, 1)]
-        wavlm.requires_grad_(finetune == "full")
+        wavlm.requires_grad_(config.finetune == "full")
         self.upper_layers = upper_layers.requires_grad_(False) if all_layers else nn.ModuleList()
-        self.layer = layer
-        self.token: Token = token
-        self.finetune: Finetune = finetune
-        self.wavlm: Any = wavlm if lora is None else with_lora(wavlm, layer, lora)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name: str | Path,
-        *,
-        layer: int,
-        token: Token = "first",
-        lora: LoraSettings | None = None,
-        finetune: Finetune | None = None,
-        all_layers: bool = False,
-    ) -> Encoder:
-        """Load WavLM (a folder in Hugging Face format, or a name on the hub) and cut it off above ``layer``.
-
-        ``finetune`` defaults to ``lora`` when settings are given and to ``frozen`` otherwise; ``all_layers`` keeps
-        what is above ``layer`` for :meth:`layer_features`.
-
-        Raises
-        ------
-        CheckpointError
-            It cannot be loaded, is not a WavLM, or keys are missing.
-        """
-        finetune = finetune or ("lora" if lora is not None else "frozen")
-        return cls(load_wavlm(name), layer=layer, token=token, finetune=finetune, lora=lora, all_layers=all_layers)
-
-    @classmethod
-    def from_config(cls, config: ModelConfig, *, all_layers: bool = False) -> Encoder:
-        """The encoder that a :class:`ModelConfig` describes."""
-        settings = LoraSettings(config.lora_rank, config.lora_alpha, config.lora_dropout)
-        lora, wavlm, layer = settings if config.finetune == "lora" else None, load_wavlm(config.model), config.layer
-        return cls(wavlm, layer=layer, token=config.token, finetune=config.finetune, lora=lora, all_layers=all_layers)
+        self.layer, self.token, self.finetune = layer, config.token, config.finetune
+        self.wavlm: Any = with_lora(wavlm, config) if config.finetune == "lora" else wavlm
 
     @property
     def base(self) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +10,28 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
+from ..config import ModelConfig
 from .weights import load_tensors, take_tensors
 
 _ADAPTER = "default"
 
 
-@dataclass(frozen=True)
-class LoraSettings:
-    """PEFT's LoRA on q, k and v. The scale of the update is ``alpha / rank``."""
+def with_lora(wavlm: nn.Module, config: ModelConfig) -> nn.Module:
+    """A WavLM whose first ``config.layer`` layers have adapters on q, k and v; every other weight is frozen.
 
-    rank: int = 4
-    alpha: float = 4.0
-    dropout: float = 0.1
-
-
-def with_lora(wavlm: nn.Module, layer: int, lora: LoraSettings) -> nn.Module:
-    """A WavLM whose first ``layer`` layers have adapters on q, k and v; every other weight is frozen."""
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
+    The scale of the update is alpha / rank.
+    """
+    adapters = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
         target_modules=["q_proj", "k_proj", "v_proj"],
-        layers_to_transform=list(range(layer)),
+        layers_to_transform=list(range(config.layer)),
         layers_pattern="layers",
     )
     with warnings.catch_warnings():  # between the two libraries: PEFT asks transformers by a name it deprecated
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-        return get_peft_model(wavlm, config)
+        return get_peft_model(wavlm, adapters)
 
 
 def save_adapter(wavlm: Any, folder: Path) -> None:

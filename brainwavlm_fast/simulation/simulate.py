@@ -79,7 +79,7 @@ class _Making:
         sound = {name: load_audio(Dataset(root).audio_path(name), cache=root / ".audio") for name in settings.stories}
         shutil.rmtree(root / ".audio")
         config = planted_model(str(root / "student"), finetune="frozen")
-        student = Encoder.from_config(config).eval()
+        student = Encoder(config).eval()
         stories = {}
         with self.progress.task("front end of the stories", len(sound)) as advance:
             for name, audio in sound.items():
@@ -144,7 +144,7 @@ class _Making:
         wanted = sorted({OWN_TEACHER if s == OWN_TEACHER else "shared" for s in settings.subjects})
         if self.reuse is not None:
             return {which: load_teacher(self.reuse / "truth" / f"teacher-{which}", config) for which in wanted}
-        student = Encoder.from_config(frozen).eval()
+        student = Encoder(frozen).eval()
         lessons = []
         with self.progress.task("front end of the lessons", len(self._lessons)) as advance:
             for spoken, audio in self._lessons:

@@ -57,7 +57,7 @@ def fit_teacher(
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    encoder = Encoder.from_config(config).eval()
+    encoder = Encoder(config).eval()
     head = nn.Linear(encoder.width, lessons[0][1].shape[1])
     trained = [*head.parameters(), *(p for p in encoder.parameters() if p.requires_grad)]
     wanted = np.concatenate([meaning for _, meaning in lessons])
@@ -87,7 +87,7 @@ def save_teacher(folder: Path, teacher: Teacher) -> None:
 
 def load_teacher(folder: Path, config: ModelConfig) -> Teacher:
     """A teacher that :func:`save_teacher` wrote, on its student."""
-    encoder = Encoder.from_config(config).eval()
+    encoder = Encoder(config).eval()
     if encoder.finetune == "lora":
         load_adapter(encoder.wavlm, folder / TUNED_FILES["lora"])
     tensors = load_tensors(folder / "head.safetensors")

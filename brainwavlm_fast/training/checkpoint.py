@@ -8,9 +8,8 @@ Only the last two keep their optimizer.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import BwlmError, CheckpointError
-from ..files import atomic_folder, provenance, read_json, write_json
+from ..files import atomic_folder, provenance, read_json, sha256, write_json
 from ..model import BrainWavLM
 from ..model.weights import load_tensors, save_tensors
 
@@ -36,11 +35,6 @@ class Position:
     step: int
     epoch: int
     block: int
-
-    def folder(self, run: Path, *, end_of_epoch: bool) -> Path:
-        """The checkpoint folder for this position."""
-        name = f"epoch-{self.epoch:03d}" if end_of_epoch else f"step-{self.step:07d}"
-        return run / "checkpoints" / name
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,7 @@ def save_checkpoint(
     *,
     end_of_epoch: bool,
     context: CarriedContext | None = None,
-) -> Path:
+) -> None:
     """Write a checkpoint completely or not at all, then delete what it replaces.
 
     Raises
@@ -68,16 +62,17 @@ def save_checkpoint(
     CheckpointError
         The disk is full or cannot be written; earlier checkpoints are untouched.
     """
-    folder = position.folder(run, end_of_epoch=end_of_epoch)
+    name = f"epoch-{position.epoch:03d}" if end_of_epoch else f"step-{position.step:07d}"
+    folder = run / "checkpoints" / name
     try:
         with atomic_folder(folder) as temporary:
             model.write(temporary)
             save_tensors(temporary / _OPTIMIZER, _optimizer_tensors(model, optimizer))
-            state: dict[str, Any] = {"step": position.step, "epoch": position.epoch, "block": position.block}
+            state: dict[str, Any] = asdict(position)
             if context is not None:
                 save_tensors(temporary / _CARRIED, {"rows": context.rows})
                 state |= {"carried": {"story": context.story, "start": context.start}}
-            hashes = {str(p.relative_to(temporary)): _sha256(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
+            hashes = {str(p.relative_to(temporary)): sha256(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
             state |= {"end_of_epoch": end_of_epoch, "files": hashes, "provenance": provenance()}
             write_json(temporary / _STATE, state)
     except (OSError, SafetensorError) as error:
@@ -86,7 +81,6 @@ def save_checkpoint(
             f"free some space, then continue with `bwlm train --resume {run}`."
         ) from error
     _drop_replaced(run)
-    return folder
 
 
 def clear_unfinished(run: Path) -> None:
@@ -131,7 +125,7 @@ def load_checkpoint(
         path = folder / name
         if not path.is_file():
             raise CheckpointError(f"{path} is missing; {_go_back(folder)}")
-        if _sha256(path) != digest:
+        if sha256(path) != digest:
             raise CheckpointError(f"{path} is damaged (its contents changed after it was saved); {_go_back(folder)}")
     model.load(folder)
     _load_optimizer(folder / _OPTIMIZER, model, optimizer)
@@ -148,7 +142,7 @@ def _optimizer_tensors(model: BrainWavLM, optimizer: torch.optim.Optimizer) -> d
 
 def _load_optimizer(path: Path, model: BrainWavLM, optimizer: torch.optim.Optimizer) -> None:
     tensors = load_tensors(path)
-    parameters = {name: p for group in optimizer.param_groups for name, p in _named(model, group["params"])}
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer.state.clear()
     for key, value in tensors.items():
         name, _, kind = key.rpartition("/")
@@ -164,11 +158,6 @@ def _load_optimizer(path: Path, model: BrainWavLM, optimizer: torch.optim.Optimi
         raise CheckpointError(
             f"{path}: optimizer state is missing for some parameters; the checkpoint is another run's."
         )
-
-
-def _named(model: BrainWavLM, parameters: list[Tensor]) -> list[tuple[str, Tensor]]:
-    wanted = {id(p) for p in parameters}
-    return [(name, p) for name, p in model.named_parameters() if id(p) in wanted]
 
 
 def _drop_replaced(run: Path) -> None:
@@ -190,8 +179,3 @@ def _step_of(folder: Path) -> int:
         return int(read_json(folder / _STATE)["step"])
     except (BwlmError, KeyError, TypeError, ValueError):
         raise CheckpointError(f"{folder / _STATE} is damaged; {_go_back(folder)}") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

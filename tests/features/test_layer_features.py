@@ -8,8 +8,8 @@ import torch
 from transformers import WavLMModel
 
 from brainwavlm_fast.config import ModelConfig
-from brainwavlm_fast.model import Encoder, LoraSettings, Story, story_features
-from tests.helpers.tiny import large_layout, randomise_lora, save_tiny
+from brainwavlm_fast.model import Encoder, Story, story_features
+from tests.helpers.tiny import large_layout, open_encoder, randomise_lora, save_tiny
 
 WAVES = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 16_000))).float()
 FRAMES = {"first": slice(0, 1), "last": slice(-1, None), "mean": slice(None)}
@@ -19,7 +19,7 @@ FRAMES = {"first": slice(0, 1), "last": slice(-1, None), "mean": slice(None)}
 @pytest.mark.parametrize("layout", [{}, large_layout()])
 def test_hidden_states_are_transformers(tmp_path, token, layout):
     folder = save_tiny(tmp_path / "wavlm", **layout)
-    encoder = Encoder.from_pretrained(folder, layer=0, token=token, all_layers=True).eval()
+    encoder = open_encoder(folder, layer=0, token=token, all_layers=True).eval()
     plain = WavLMModel.from_pretrained(folder).eval()
     assert encoder.n_layers == 4
     with torch.no_grad():
@@ -35,9 +35,9 @@ def test_hidden_states_are_transformers(tmp_path, token, layout):
 
 def test_layers_below_and_above_the_tuned_one_feel_the_adapter(tmp_path):
     folder = save_tiny(tmp_path / "wavlm")
-    tuned = Encoder.from_pretrained(folder, layer=2, lora=LoraSettings(), all_layers=True).eval()
+    tuned = open_encoder(folder, layer=2, finetune="lora", all_layers=True).eval()
     randomise_lora(tuned)
-    plain = Encoder.from_pretrained(folder, layer=0, all_layers=True).eval()
+    plain = open_encoder(folder, layer=0, all_layers=True).eval()
     front = tuned.front_end(WAVES)
     after, before = (encoder.layer_features(front, [0, 1, 2, 3, 4]) for encoder in (tuned, plain))
     assert torch.equal(after[:, 0], before[:, 0])
@@ -47,14 +47,14 @@ def test_layers_below_and_above_the_tuned_one_feel_the_adapter(tmp_path):
 
 @pytest.mark.parametrize("layers", [[5], [-1], [2, 1], [1, 1]])
 def test_layers_that_do_not_exist_are_refused(tmp_path, layers):
-    encoder = Encoder.from_pretrained(save_tiny(tmp_path / "wavlm"), layer=0, all_layers=True).eval()
+    encoder = open_encoder(save_tiny(tmp_path / "wavlm"), layer=0, all_layers=True).eval()
     with pytest.raises(ValueError, match="layers: expected rising numbers from 0 to 4"):
         encoder.layer_features(encoder.front_end(WAVES), layers)
 
 
 def test_a_story_has_the_features_of_its_encoder(tmp_path):
     config = ModelConfig(model=str(save_tiny(tmp_path / "wavlm")), layer=2, stride=0.5, finetune="frozen")
-    encoder = Encoder.from_config(config, all_layers=True).eval()
+    encoder = Encoder(config, all_layers=True).eval()
     story = Story(
         0.1 * np.random.default_rng(0).standard_normal(40 * 16_000).astype(np.float32), 10, config, for_training=False
     )

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import WavLMConfig, WavLMModel
+
+from brainwavlm_fast.config import Finetune, ModelConfig
+from brainwavlm_fast.model import Encoder
 
 
 def tiny_config(**changes: object) -> WavLMConfig:
@@ -45,6 +49,13 @@ def save_tiny(folder: Path, *, seed: int = 0, **changes: object) -> Path:
             torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
     model.save_pretrained(folder)
     return folder
+
+
+def open_encoder(
+    folder: Path | str, *, finetune: Finetune = "frozen", all_layers: bool = False, **settings: Any
+) -> Encoder:
+    """The encoder of a folder, with the other settings of a model as they are by default."""
+    return Encoder(ModelConfig(model=str(folder), finetune=finetune, **settings), all_layers=all_layers)
 
 
 def change_weight(folder: Path, name: str = "encoder.layers.0.attention.q_proj.weight") -> None:

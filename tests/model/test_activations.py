@@ -153,7 +153,7 @@ def test_the_papers_step_fits_a_small_gpu_when_computed_again(tmp_path):
 
 def test_what_goes_through_together_follows_free_memory_and_changes_no_feature(tmp_path, monkeypatch):
     config = ModelConfig(model=str(save_tiny(tmp_path / "wavlm")), layer=2, stride=0.5, finetune="frozen")
-    encoder = Encoder.from_config(config, all_layers=True).eval()
+    encoder = Encoder(config, all_layers=True).eval()
     story = Story(AUDIO, 14, config, for_training=False)
     real, batches, features, at_once = Encoder.layer_features, [], [], []
 

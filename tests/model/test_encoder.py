@@ -9,8 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import WavLMModel
 
 from brainwavlm_fast.errors import CheckpointError, ConfigError
-from brainwavlm_fast.model import Encoder, LoraSettings
-from tests.helpers.tiny import large_layout, randomise_lora, save_tiny
+from tests.helpers.tiny import large_layout, open_encoder, randomise_lora, save_tiny
 
 READ = {"first": lambda h: h[:, 0], "last": lambda h: h[:, -1], "mean": lambda h: h.mean(1)}
 
@@ -31,12 +30,12 @@ def audio():
 def test_reads_the_hidden_state_of_transformers(folder, audio, layer, token):
     plain = WavLMModel.from_pretrained(folder, dtype=torch.float64).eval()
     expected = READ[token](plain(audio.double(), output_hidden_states=True).hidden_states[layer])
-    encoder = Encoder.from_pretrained(folder, layer=layer, token=token).double().eval()
+    encoder = open_encoder(folder, layer=layer, token=token).double().eval()
     torch.testing.assert_close(encoder(audio.double()), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_only_the_layers_below_the_readout_are_there(folder):
-    encoder = Encoder.from_pretrained(folder, layer=2, lora=LoraSettings())
+    encoder = open_encoder(folder, layer=2, finetune="lora")
     assert len(encoder.base.encoder.layers) == 2
     assert sum("lora_" in name for name, _ in encoder.named_parameters()) == 2 * 3 * 2
 
@@ -44,7 +43,7 @@ def test_only_the_layers_below_the_readout_are_there(folder):
 @pytest.mark.parametrize("training", [True, False])
 def test_every_lora_tensor_gets_a_gradient_after_a_step(folder, audio, training):
     """Trap 1: PEFT on plain transformers gives none at all."""
-    encoder = Encoder.from_pretrained(folder, layer=3, lora=LoraSettings()).train(training)
+    encoder = open_encoder(folder, layer=3, finetune="lora").train(training)
     encoder.base.config.layerdrop = 0.0  # a dropped layer has no gradient, rightly
     optimizer = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=0.1)
     torch.manual_seed(0)
@@ -62,7 +61,7 @@ def test_every_lora_tensor_gets_a_gradient_after_a_step(folder, audio, training)
 
 
 def test_the_audio_and_the_front_end_get_no_gradient(folder, audio):
-    encoder = Encoder.from_pretrained(folder, layer=3, lora=LoraSettings()).train()
+    encoder = open_encoder(folder, layer=3, finetune="lora").train()
     waveforms = audio.clone().requires_grad_()
     encoder(waveforms).sum().backward()
     assert waveforms.grad is None
@@ -71,7 +70,7 @@ def test_the_audio_and_the_front_end_get_no_gradient(folder, audio):
 
 @pytest.mark.parametrize("token", sorted(READ))
 def test_merging_the_adapter_changes_nothing(folder, audio, token):
-    encoder = Encoder.from_pretrained(folder, layer=3, token=token, lora=LoraSettings()).double().eval()
+    encoder = open_encoder(folder, layer=3, token=token, finetune="lora").double().eval()
     plain = encoder(audio.double())
     randomise_lora(encoder)
     tuned = encoder(audio.double())
@@ -82,7 +81,7 @@ def test_merging_the_adapter_changes_nothing(folder, audio, token):
 
 
 def test_merged_weights_do_the_same_in_plain_transformers(folder, audio):
-    encoder = Encoder.from_pretrained(folder, layer=4, lora=LoraSettings()).double().eval()
+    encoder = open_encoder(folder, layer=4, finetune="lora").double().eval()
     randomise_lora(encoder)
     ours = encoder(audio.double())
     merged = encoder.wavlm.merge_and_unload()
@@ -91,7 +90,7 @@ def test_merged_weights_do_the_same_in_plain_transformers(folder, audio):
 
 
 def test_full_tuning_reaches_every_weight(folder, audio):
-    encoder = Encoder.from_pretrained(folder, layer=2, finetune="full").eval()
+    encoder = open_encoder(folder, layer=2, finetune="full").eval()
     encoder(audio).square().sum().backward()
     silent = {name for name, p in encoder.named_parameters() if p.grad is None or p.grad.abs().max() == 0}
     # The mask embedding only acts in training; with one frame read, nothing else is out of reach in Base. The stable
@@ -101,18 +100,18 @@ def test_full_tuning_reaches_every_weight(folder, audio):
 
 def test_train_mode_has_wavlm_s_regularizers(folder, audio):
     """Trap 9: SpecAugment and dropout act in train mode, and only there."""
-    encoder = Encoder.from_pretrained(folder, layer=3, lora=LoraSettings())
+    encoder = open_encoder(folder, layer=3, finetune="lora")
     assert torch.equal(encoder.eval()(audio), encoder(audio))
     assert not torch.equal(encoder.train()(audio), encoder(audio))
 
 
 def test_windows_shorter_than_a_mask_do_not_fail(folder):
-    encoder = Encoder.from_pretrained(folder, layer=2, lora=LoraSettings()).train()
+    encoder = open_encoder(folder, layer=2, finetune="lora").train()
     assert encoder(torch.randn(2, 800)).shape == (2, 32)
 
 
 def test_bfloat16_is_for_the_transformer_alone(folder, audio):
-    encoder = Encoder.from_pretrained(folder, layer=3, lora=LoraSettings()).eval()
+    encoder = open_encoder(folder, layer=3, finetune="lora").eval()
     exact = encoder(audio)
     encoder.use_precision("bf16")
     front = encoder.front_end(audio)
@@ -124,23 +123,23 @@ def test_bfloat16_is_for_the_transformer_alone(folder, audio):
 
 def test_a_layer_that_is_not_there(folder):
     with pytest.raises(ConfigError, match="has 4 layers"):
-        Encoder.from_pretrained(folder, layer=5)
+        open_encoder(folder, layer=5)
 
 
 def test_not_a_model_folder(tmp_path):
     with pytest.raises(CheckpointError, match=r"config\.json"):
-        Encoder.from_pretrained(tmp_path, layer=1)
+        open_encoder(tmp_path, layer=1)
 
 
 def test_a_folder_that_is_not_there():
     with pytest.raises(CheckpointError, match="no such folder"):
-        Encoder.from_pretrained("./nowhere", layer=1)
+        open_encoder("./nowhere", layer=1)
 
 
 def test_another_kind_of_model(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "hubert"}))
     with pytest.raises(CheckpointError, match="hubert"):
-        Encoder.from_pretrained(tmp_path, layer=1)
+        open_encoder(tmp_path, layer=1)
 
 
 @pytest.fixture
@@ -159,25 +158,25 @@ def test_missing_keys_are_refused(changed):
     """Trap 15: a missing key would silently start from random numbers."""
     folder = changed(lambda tensors: tensors.pop("encoder.layers.1.attention.q_proj.weight"))
     with pytest.raises(CheckpointError, match=r"missing keys: encoder\.layers\.1\.attention\.q_proj\.weight"):
-        Encoder.from_pretrained(folder, layer=1)
+        open_encoder(folder, layer=1)
 
 
 def test_unexpected_keys_are_refused(changed):
     folder = changed(lambda tensors: tensors.update({"encoder.layers.0.surprise": torch.ones(2)}))
     with pytest.raises(CheckpointError, match="surprise"):
-        Encoder.from_pretrained(folder, layer=1)
+        open_encoder(folder, layer=1)
 
 
 def test_old_names_of_the_weight_norm_load(changed, tmp_path, audio):
     """Trap 15: weight_g/weight_v against parametrizations must never mean a silent re-initialisation."""
-    reference = Encoder.from_pretrained(save_tiny(tmp_path / "reference"), layer=2).eval()(audio)
+    reference = open_encoder(save_tiny(tmp_path / "reference"), layer=2).eval()(audio)
 
     def rename(tensors):
         stem = "encoder.pos_conv_embed.conv"
         tensors[f"{stem}.weight_g"] = tensors.pop(f"{stem}.parametrizations.weight.original0")
         tensors[f"{stem}.weight_v"] = tensors.pop(f"{stem}.parametrizations.weight.original1")
 
-    loaded = Encoder.from_pretrained(changed(rename), layer=2).eval()(audio)
+    loaded = open_encoder(changed(rename), layer=2).eval()(audio)
     torch.testing.assert_close(loaded, reference)
 
 
@@ -186,4 +185,4 @@ def test_truncated_weights_are_refused(changed):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        Encoder.from_pretrained(folder, layer=1)
+        open_encoder(folder, layer=1)

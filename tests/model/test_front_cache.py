@@ -204,6 +204,6 @@ def test_a_disk_without_room_is_refused_before_anything_is_built(model, config, 
 
 
 def test_nothing_is_kept_when_every_weight_is_trained(config, tmp_path):
-    encoder = Encoder.from_config(replace(config, finetune="full"))
+    encoder = Encoder(replace(config, finetune="full"))
     assert keep({"a": a_story(config)}, encoder, tmp_path).where == "no"
     assert list(tmp_path.iterdir()) == []

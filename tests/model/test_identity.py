@@ -18,13 +18,13 @@ from brainwavlm_fast.evaluation.encoding import RidgeSettings
 from brainwavlm_fast.evaluation.evaluate import EvaluationOptions, evaluate_run
 from brainwavlm_fast.evaluation.transfer import transfer
 from brainwavlm_fast.features.export import export_features
-from brainwavlm_fast.model import BrainWavLM, Encoder
+from brainwavlm_fast.model import BrainWavLM
 from brainwavlm_fast.model.identity import features_identity, tensors_digest
 from brainwavlm_fast.probes.fit import ProbeSettings
 from brainwavlm_fast.probes.run import ProbeOptions, probe_runs
 from brainwavlm_fast.training import resume_run, start_run
 from tests.helpers.run_folder import make_run
-from tests.helpers.tiny import change_weight
+from tests.helpers.tiny import change_weight, open_encoder
 
 RIDGE = RidgeSettings(chunk_length=4)
 OPTIONS = EvaluationOptions(ridge=RIDGE, n_permutations=0)
@@ -134,7 +134,7 @@ def test_training_every_weight_does_not_change_what_is_recorded_of_the_base(base
             parameter.add_(0.1)
     model.save_pretrained(tmp_path / "saved")
     opened = BrainWavLM.from_pretrained(tmp_path / "saved")
-    assert opened.encoder.base_digest == Encoder.from_pretrained(base, layer=2).base_digest
+    assert opened.encoder.base_digest == open_encoder(base, layer=2).base_digest
 
 
 def test_digests_tell_names_types_shapes_and_values_apart() -> None:
@@ -154,10 +154,10 @@ def test_digests_tell_names_types_shapes_and_values_apart() -> None:
 
 
 def test_what_the_architecture_says_is_part_of_the_base(base: Path) -> None:
-    before = Encoder.from_pretrained(base, layer=2).base_digest
+    before = open_encoder(base, layer=2).base_digest
     path = base / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"layer_norm_eps": 1e-3}))
-    assert Encoder.from_pretrained(base, layer=2).base_digest != before
+    assert open_encoder(base, layer=2).base_digest != before
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from brainwavlm_fast.model import Encoder, LoraSettings, transformer_layer
+from brainwavlm_fast.model import transformer_layer
 from brainwavlm_fast.model.products import product
 from brainwavlm_fast.model.transformer_layer import (
     attend,
@@ -18,14 +18,14 @@ from brainwavlm_fast.model.transformer_layer import (
     position_bias,
     positional_conv,
 )
-from tests.helpers.tiny import randomise_lora, save_tiny
+from tests.helpers.tiny import open_encoder, randomise_lora, save_tiny
 
 N_WINDOWS, N_FRAMES, WIDTH, HEADS = 3, 21, 32, 4
 
 
 @pytest.fixture
 def encoder(tmp_path):
-    encoder = Encoder.from_pretrained(save_tiny(tmp_path / "wavlm"), layer=2, lora=LoraSettings(dropout=0.5)).double()
+    encoder = open_encoder(save_tiny(tmp_path / "wavlm"), layer=2, finetune="lora", lora_dropout=0.5).double()
     for name, parameter in encoder.named_parameters():
         if name.endswith("bias"):
             nn.init.normal_(parameter)
@@ -182,7 +182,7 @@ def test_rounded_once_has_the_gradients_of_its_parts(encoder, hidden):
 @pytest.mark.parametrize(("taps", "n_frames"), [(16, 21), (16, 5), (7, 21), (7, 2), (128, 199)])
 def test_placing_by_transform_is_the_convolution(tmp_path, taps, n_frames):
     folder = save_tiny(tmp_path / "wavlm", num_conv_pos_embeddings=taps)
-    embedding = Encoder.from_pretrained(folder, layer=1, finetune="full").double().base.encoder.pos_conv_embed
+    embedding = open_encoder(folder, layer=1, finetune="full").double().base.encoder.pos_conv_embed
     nn.init.normal_(embedding.conv.bias)
     x = torch.randn(2, n_frames, WIDTH, dtype=torch.float64, requires_grad=True)
     ours, plain = positional_conv(embedding, x), embedding(x)

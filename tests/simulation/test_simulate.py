@@ -122,7 +122,7 @@ def test_a_folder_in_use_is_left_alone(made):
 def heard(made):
     """The student, and a story with its front end kept."""
     config = planted_model(str(made[0] / "student"), finetune="frozen")
-    encoder = Encoder.from_config(config).eval()
+    encoder = Encoder(config).eval()
     audio = load_audio(Dataset(made[0]).audio_path(TEST))
     story = Story(audio, 20, config, for_training=False)
     cache_front_end(encoder, story)
