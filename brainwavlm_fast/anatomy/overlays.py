@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.tree import DERIVATIVE, Dataset
-from ..errors import DataError
-from .surfaces import SIDES, Side, Surface, load_surface, mid_thickness
+from .surfaces import SIDES, Side, Surface, check_same_vertices, load_surface, mid_thickness
 from .svg import read_layer
 
 Outline = tuple[NDArray[np.float32], ...]
@@ -69,16 +68,15 @@ def overlay_regions(dataset: Dataset, subject: str, *, layer: Literal["rois", "s
     for name, paths in drawing.shapes.items():
         outlines: dict[str, list[Outline]] = {"lh": [], "rh": []}
         for lines in paths:
-            sorted_lines: dict[str, list[NDArray[np.float32]]] = {"lh": [], "rh": []}
+            by_side: dict[str, list[NDArray[np.float32]]] = {}
             for line in lines:
                 share = (line - drawing.origin) / drawing.size
                 share[:, 1] = 1 - share[:, 1]
                 placed = low + share * (high - low)
                 side = "lh" if np.mean(placed[:, 0] < 0) > 0.5 else "rh"
-                sorted_lines[side].append((placed + np.array([edge[side], 0])).astype(np.float32))
-            for side, side_lines in sorted_lines.items():
-                if side_lines:
-                    outlines[side].append(tuple(side_lines))
+                by_side.setdefault(side, []).append((placed + np.array([edge[side], 0])).astype(np.float32))
+            for side, side_lines in by_side.items():
+                outlines[side].append(tuple(side_lines))
         regions[name] = Region(name, tuple(outlines["lh"]), tuple(outlines["rh"]))
     return regions
 
@@ -98,11 +96,7 @@ def region_vertices(dataset: Dataset, subject: str) -> dict[str, dict[Side, NDAr
     vertices: dict[str, dict[Side, NDArray[np.bool_]]] = {name: {} for name in regions}
     for side in SIDES:
         flat, folded = load_surface(dataset, subject, "flat", side), mid_thickness(dataset, subject, side)
-        if len(flat.points) != len(folded.points):
-            raise DataError(
-                f"surfaces flat_{side} and wm_{side} of {subject} have {len(flat.points)} and {len(folded.points)} "
-                "vertices; they must be of one reconstruction."
-            )
+        check_same_vertices({f"flat_{side}": flat, f"wm_{side}": folded}, subject)
         on_map = flat.used()
         for name, region in regions.items():
             vertices[name][side] = _with_neighbors(on_map & region.inside(side, flat.points[:, :2]), on_map, folded)

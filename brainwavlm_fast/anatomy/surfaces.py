@@ -71,12 +71,18 @@ def load_surface(dataset: Dataset, subject: str, kind: Kind, side: Side) -> Surf
 def mid_thickness(dataset: Dataset, subject: str, side: Side) -> Surface:
     """The surface half way between white matter and pia, which pycortex calls fiducial."""
     white, pia = (load_surface(dataset, subject, kind, side) for kind in ("wm", "pia"))
-    if white.points.shape != pia.points.shape:
-        raise DataError(
-            f"surfaces wm_{side} and pia_{side} of {subject} have {len(white.points)} and {len(pia.points)} vertices; "
-            "they must be of one reconstruction."
-        )
+    check_same_vertices({f"wm_{side}": white, f"pia_{side}": pia}, subject)
     return Surface((white.points + pia.points) * np.float32(0.5), white.polys)
+
+
+def check_same_vertices(surfaces: dict[str, Surface], subject: str) -> None:
+    """A DataError unless two surfaces of a hemisphere, by the names of their files, have as many vertices."""
+    one, other = (len(surface.points) for surface in surfaces.values())
+    if one != other:
+        raise DataError(
+            f"surfaces {' and '.join(surfaces)} of {subject} have {one} and {other} vertices; they must be of one "
+            "reconstruction."
+        )
 
 
 def vertex_voxels(dataset: Dataset, subject: str, side: Side) -> NDArray[np.int64]:

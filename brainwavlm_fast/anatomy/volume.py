@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,30 +89,25 @@ def voxel_space(dataset: Dataset, subject: str) -> VoxelSpace:
 
 def load_mask(path: Path) -> NDArray[np.bool_]:
     """A NIfTI mask as bool (n_z, n_y, n_x): NIfTI stores x first. A voxel is in it if it is not zero."""
-    values = load_image(path)
+    with _reading(path):
+        values = np.asarray(nibabel.load(path).dataobj)
     if values.ndim != 3:
         raise DataError(f"{path} has {values.ndim} axes; a mask has 3.")
     return values.T > 0
 
 
-def load_image(path: Path) -> NDArray:
-    """The values of a NIfTI image, x first."""
-    try:
-        return np.asarray(open_image(path).dataobj)
-    except (OSError, EOFError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
 def open_image(path: Path) -> nibabel.Nifti1Image:
     """A NIfTI image whose values are still on disk."""
-    try:
+    with _reading(path):
         return nibabel.load(path)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (ImageFileError, OSError, EOFError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return error if isinstance(error, DataError) else DataError(f"{path} cannot be read as a NIfTI image ({error}).")
+        raise DataError(f"{path} cannot be read as a NIfTI image ({error}).") from error
 
 
 def _read_transform(dataset: Dataset, folder: Path) -> NDArray[np.float64]:

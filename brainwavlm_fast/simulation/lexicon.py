@@ -43,10 +43,6 @@ class Lexicon:
         """Each word as written in TextGrids and embedding files."""
         return ["".join("".join(SYLLABLES[s]) for s in word) for word in self.words]
 
-    def counts(self) -> NDArray[np.float64]:
-        """How often each word holds each syllable: (n_words, 12)."""
-        return syllable_counts(self.words)
-
 
 def make_lexicon(rng: np.random.Generator) -> Lexicon:
     """Draw a lexicon: six disjoint matchings of the syllables, one per topic, and balanced embeddings."""
@@ -56,23 +52,19 @@ def make_lexicon(rng: np.random.Generator) -> Lexicon:
         for pair in pairs:
             words.append(renamed[rng.permutation(pair)])
             topics.append(topic)
-    table = np.array(words)
-    return Lexicon(table, np.array(topics), make_meaning(table, np.array(topics), rng))
-
-
-def make_meaning(words: NDArray[np.int64], topics: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Embeddings (n_words, 12): a topic's center plus a part per word, made orthogonal to syllable counts."""
+    table, topic_of = np.array(words), np.array(topics)
+    # meaning is a topic's center plus a part per word, made orthogonal to syllable counts
     centers = rng.standard_normal((N_TOPICS, N_DIMENSIONS))
-    raw = centers[topics] + WORD_SPREAD * rng.standard_normal((len(words), N_DIMENSIONS))
+    raw = centers[topic_of] + WORD_SPREAD * rng.standard_normal((len(table), N_DIMENSIONS))
     # each word holds two syllables, so their counts' span includes the constant
-    return _without(raw, syllable_counts(words))
+    return Lexicon(table, topic_of, _without(raw, syllable_counts(table)))
 
 
 def make_meaning_apart(lexicon: Lexicon, rng: np.random.Generator) -> NDArray[np.float64]:
     """Embeddings (n_words, 12) that a lexicon's embeddings do not predict: orthogonal to them, to topics, to sounds."""
     raw = rng.standard_normal((len(lexicon.words), N_DIMENSIONS))
     topics = np.eye(N_TOPICS)[lexicon.topics]
-    return _without(raw, np.hstack([lexicon.counts(), topics, lexicon.embeddings]))
+    return _without(raw, np.hstack([syllable_counts(lexicon.words), topics, lexicon.embeddings]))
 
 
 def _without(raw: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -87,7 +87,11 @@ class _Making:
                 cache_front_end(student, stories[name])
                 advance(note=name)
         teachers = self._teachers(root, config)
-        features = {"student": {name: story_features(student, story).numpy() for name, story in stories.items()}}
+        encoders = {"student": student, **{which: teacher.encoder for which, teacher in teachers.items()}}
+        features = {
+            which: {name: story_features(encoder, story).numpy() for name, story in stories.items()}
+            for which, encoder in encoders.items()
+        }
         if settings.null:  # auditory cortex, too, follows what the student hears already
             heard = {name: values[:, :N_MELS].astype(np.float64) for name, values in features["student"].items()}
         else:
@@ -98,10 +102,6 @@ class _Making:
         for subject in settings.subjects:
             which = OWN_TEACHER if subject == OWN_TEACHER else "shared"
             teacher = teachers[which]
-            if which not in features:
-                features[which] = {
-                    name: story_features(teacher.encoder, story).numpy() for name, story in stories.items()
-                }
             latents = {name: teacher.latents(value) for name, value in features[which].items()}
             n_latents = self.lexicon.embeddings.shape[1]
             cortex = make_cortex(anatomy, n_latents, N_MELS, settings.stream(f"cortex-{subject}"))
@@ -221,7 +221,6 @@ def _check_reuse(reuse: Path, settings: Settings) -> Path:
             raise BwlmError(
                 f"--reuse {reuse}: its {name} is {theirs.get(name)!r}, wanted {ours[name]!r}; its models would differ."
             )
-    for subject in settings.subjects:
-        if subject == OWN_TEACHER and OWN_TEACHER not in theirs["subjects"]:
-            raise BwlmError(f"--reuse {reuse}: it has no {OWN_TEACHER}, whose teacher is needed.")
+    if OWN_TEACHER in settings.subjects and OWN_TEACHER not in theirs["subjects"]:
+        raise BwlmError(f"--reuse {reuse}: it has no {OWN_TEACHER}, whose teacher is needed.")
     return reuse

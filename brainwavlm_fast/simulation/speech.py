@@ -58,9 +58,3 @@ def _resonate(sound: NDArray, track: NDArray, bandwidth: float, block: int) -> N
         piece = slice(k * block, (k + 1) * block)
         out[piece], state = lfilter([1 - radius], a, sound[piece], zi=state)
     return out
-
-
-def phones_of(syllable: int) -> tuple[str, str]:
-    """The two phones of a syllable, as TextGrids write them."""
-    consonant, vowel = SYLLABLES[syllable]
-    return consonant.upper(), f"{vowel.upper()}1"

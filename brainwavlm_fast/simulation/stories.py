@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .lexicon import N_TOPICS, Lexicon
-from .speech import WAV_RATE, phones_of
+from .lexicon import N_TOPICS, SYLLABLES, Lexicon
+from .speech import WAV_RATE
 
 TOPIC_SECONDS = 10.0  # mean time on a topic: slow enough for fMRI to follow
 ON_TOPIC = 0.85  # share of words from the current topic
@@ -57,9 +57,9 @@ def tell_story(
                 return Spoken(sound, words, phones[: 4 * len(words)])
             level = (0.30 if position == 0 else 0.18) * rng.uniform(0.85, 1.15)
             sound[begin:end] += level * token
-            consonant, vowel = phones_of(syllable)
+            consonant, vowel = (phone.upper() for phone in SYLLABLES[syllable])
             finish = end / WAV_RATE
-            phones += [(time, time + _CONSONANT, consonant), (time + _CONSONANT, finish, vowel)]
+            phones += [(time, time + _CONSONANT, consonant), (time + _CONSONANT, finish, f"{vowel}1")]
             time = finish
         words.append((start, time, word))
         time += rng.exponential(0.5) if rng.random() < 1 / _PAUSE_EVERY else rng.uniform(0.06, 0.12)

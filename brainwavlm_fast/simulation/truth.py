@@ -96,8 +96,7 @@ def check_plant(student: Encoder, story: Story, truth: Truth) -> None:
 
 def write_truth(folder: Path, anatomy: Anatomy, truths: Mapping[str, Truth]) -> dict[str, Any]:
     """``UTS0N.hf5`` with the truths of each voxel, ``summary.json`` with their means by voxel set."""
-    everything = np.ones(anatomy.n_voxels, dtype=bool)
-    sets = {"all": everything, "lh": anatomy.lh, "rh": anatomy.rh, "ac": anatomy.ac, "nonac": ~anatomy.ac}
+    sets = {"all": np.ones_like(anatomy.lh), "lh": anatomy.lh, "rh": anatomy.rh, "ac": anatomy.ac, "nonac": ~anatomy.ac}
     names = ("true_signal", "latents_ridge", "teacher_ridge")
     summary: dict[str, Any] = {}
     for subject, truth in truths.items():
