@@ -35,7 +35,7 @@ def voxel_set(dataset: Dataset, subject: str, expression: str) -> NDArray[np.boo
         What a set comes from is missing or damaged, does not fit the responses, or selects nothing.
     """
     evaluate_sets(expression, lambda _: np.ones(1, dtype=bool))  # refused before anything is read from disk
-    names = _Names(dataset, dataset.subject(subject))
+    names = _Names(dataset, subject)
     chosen = evaluate_sets(expression, names.lookup)
     if not chosen.any():
         raise DataError(f"voxel set '{expression}' of {names.subject} holds no voxel of the {names.n} measured.")
@@ -50,7 +50,7 @@ def all_sets(dataset: Dataset, subject: str) -> tuple[dict[str, NDArray[np.bool_
     DataError
         As in :func:`read_atlas`, or the mask does not fit the responses.
     """
-    names = _Names(dataset, dataset.subject(subject))
+    names = _Names(dataset, subject)
     sets = {"all": names.lookup("all")}
     for name, voxels in names.atlas.sets.items():
         sets[name] = voxels
@@ -61,7 +61,7 @@ def all_sets(dataset: Dataset, subject: str) -> tuple[dict[str, NDArray[np.bool_
 
 def available_sets(dataset: Dataset, subject: str) -> tuple[list[str], list[str]]:
     """The main sets that can be made (all, lh, rh, ac, nonac), and why the others cannot."""
-    names = _Names(dataset, dataset.subject(subject))
+    names = _Names(dataset, subject)
     available, problems = [], []
     for name in MAIN_SETS:
         try:
@@ -77,8 +77,8 @@ class _Names:
     """The names that an expression may use for one subject."""
 
     def __init__(self, dataset: Dataset, subject: str) -> None:
-        self.dataset, self.subject = dataset, subject
-        self.n = n_voxels(dataset, subject)
+        self.dataset, self.subject = dataset, dataset.subject(subject)
+        self.n = n_voxels(dataset, self.subject)
 
     @cached_property
     def atlas(self) -> Atlas:

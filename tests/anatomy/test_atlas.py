@@ -173,6 +173,8 @@ def test_the_mask_is_held_against_the_columns_every_time(copy):
     with pytest.raises(DataError, match=r"mask_thick\.nii\.gz selects 800 voxels, but responses of UTS01 have 7"):
         voxel_set(copy, "S01", "lh")
     assert voxel_set(copy, "S01", "all").shape == (7,)
+    available, problems = available_sets(copy, "S01")
+    assert (available, len(problems)) == (["all"], 1)
 
 
 def save_mask(dataset, path, mask, affine=None):
