@@ -63,7 +63,7 @@ class BlockGradient:
                 raise ConfigError(f"there are {size} processes, but only {len(blocks)} blocks; start fewer.")
             return
         for block in blocks:
-            first, last, _ = self._rows(block)
+            first, last, _ = self.rows(block)
             first += self._n_carried if block.start else 0
             windows, _ = self.training_data.stories[block.story].rows(first, last)
             if not np.bincount(windows % size, minlength=size).all():
@@ -103,7 +103,7 @@ class BlockGradient:
         with keyed(self.config.seed, number, *([] if single else [self.ranks.rank])):
             if block is not None:
                 story, carried = self.training_data.stories[block.story], self._carried_rows(block)
-                first, last, context = self._rows(block)
+                first, last, context = self.rows(block)
                 windows, weights = story.rows(first + len(carried), last)
                 features = model.encoder.encode(story, windows, ranks=self._window_ranks)
                 rows = self._join_context(block, carried, weights.to(features) @ features)
@@ -116,7 +116,8 @@ class BlockGradient:
         norms = [p.grad.norm() for p in model.parameters() if p.grad is not None]
         return torch.stack([value, torch.linalg.vector_norm(torch.stack(norms)), n_stops])
 
-    def _rows(self, block: Block) -> tuple[int, int, int]:
+    def rows(self, block: Block) -> tuple[int, int, int]:
+        """Rows of TR features that a block needs: (first row, last row + 1, context rows)."""
         story, with_context = self.training_data.stories[block.story], self.config.block_context
         return self.model.block_span(story, block.start, block.stop, with_context=with_context)
 
@@ -136,12 +137,11 @@ class BlockGradient:
         return rows
 
     def _loss(self, block: Block, rows: Tensor, context: int, responses: Responses) -> Tensor:
-        n_trs = block.stop - block.start
         losses = [
-            training_loss(self.config.loss, self.model.readout_of(subject)(rows, context, n_trs), measured)
+            training_loss(self.config.loss, self.model.readout_of(subject)(rows, context, block.n_trs), measured)
             for subject, measured in responses.items()
         ]
-        return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
+        return torch.stack(losses).mean()
 
     def _all_reduce(self, batch: Sequence[Block], value: Tensor, n_stops: Tensor) -> tuple[Tensor, Tensor]:
         trained = [p for p in self.model.encoder.parameters() if p.requires_grad]

@@ -35,11 +35,9 @@ class TrainingStopped(BwlmError):
 
 def make_optimizer(model: BrainWavLM, config: TrainConfig) -> torch.optim.Adam:
     """Adam over the encoder's trainable weights and the readout, each at its rate (paper: 1e-4 both)."""
-    encoder = [p for p in model.encoder.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [{"params": list(model.readout.parameters()), "lr": config.lr_readout}]
-    if encoder:
-        groups.insert(0, {"params": encoder, "lr": config.lr_encoder})
-    return torch.optim.Adam(groups)
+    encoder = [p for p in model.encoder.parameters() if p.requires_grad]  # none where it is frozen
+    rates = ((encoder, config.lr_encoder), (model.readout.parameters(), config.lr_readout))
+    return torch.optim.Adam([{"params": list(parameters), "lr": lr} for parameters, lr in rates])
 
 
 class StepResult:
@@ -207,7 +205,7 @@ class Loop:
 
     def _end_epoch(self) -> None:
         gradient = self.gradient
-        per_subject = validate(gradient.model, gradient.config, gradient.training_data, self.loader, gradient.ranks)
+        per_subject = validate(gradient, self.loader)
         scores = mean_over_subjects(per_subject)
         more = {"subjects": per_subject} if len(gradient.training_data.subjects) > 1 else {}
         self.log.validation(self.position.step, self.position.epoch, scores, **more)

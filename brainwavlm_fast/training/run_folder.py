@@ -33,6 +33,7 @@ from .loop import Loop, make_optimizer
 from .randomness import keyed
 from .response_loader import ResponseLoader
 from .training_data import SubjectData, TrainingData, choose_voxels, open_training_data
+from .validation import mean_scores
 
 _CONFIG = "config.json"
 _SUMMARY = "summary.json"
@@ -51,17 +52,13 @@ def start_run(run: Path | str, config: RunConfig, *, progress: Progress | None =
     run, progress = Path(run), progress or Progress()
     with opened_ranks() as ranks:
         progress = progress if ranks.is_main else Progress()
-        training_data = _open(config, ranks, progress, run_to_be=run)
-        model = _new_model(config, training_data, ranks)
-        config = _settle_memory(config, model, training_data, ranks, progress)
-        gradient = BlockGradient(model, config.train, training_data, ranks)
+        gradient = _make_gradient(config, _open(config, ranks, progress, run_to_be=run), ranks)
+        config = _settle_memory(config, gradient, progress)
         with _claimed(run, ranks):
             if ranks.is_main:
                 config.to_json(run / _CONFIG)
-                _write_voxels(run, training_data)
-            log = RunLog(run, after_step=0, silent=not ranks.is_main)
-            log.note(0, started=training_data.summary(), processes=ranks.size, config=as_dict(config), **provenance())
-            return _train(run, config, gradient, log, None, progress)
+                _write_voxels(run, gradient.training_data)
+            return _train(run, config, gradient, None, progress)
 
 
 def resume_run(run: Path | str, *, progress: Progress | None = None) -> dict[str, Any]:
@@ -88,10 +85,8 @@ def resume_run(run: Path | str, *, progress: Progress | None = None) -> dict[str
         checkpoint = ranks.broadcast_from_main(lambda: latest_checkpoint(run))
         training_data = _open(config, ranks, progress)
         _require_same_voxels(run, training_data)
-        model = _new_model(config, training_data, ranks)
-        config = _settle_memory(config, model, training_data, ranks, progress)
-        gradient = BlockGradient(model, config.train, training_data, ranks)
-        return _train(run, config, gradient, None, checkpoint, progress)
+        gradient = _make_gradient(config, training_data, ranks)
+        return _train(run, _settle_memory(config, gradient, progress), gradient, checkpoint, progress)
 
 
 def _open(config: RunConfig, ranks: Ranks, progress: Progress, *, run_to_be: Path | None = None) -> TrainingData:
@@ -115,31 +110,28 @@ def _refuse_used(run: Path) -> None:
         )
 
 
-def _new_model(config: RunConfig, training_data: TrainingData, ranks: Ranks) -> BrainWavLM:
+def _make_gradient(config: RunConfig, training_data: TrainingData, ranks: Ranks) -> BlockGradient:
+    """A new model, ready to be trained."""
     with keyed(config.train.seed, 0):
         model = BrainWavLM(config.model, training_data.n_voxels)
     model.encoder.use_precision(config.train.precision)
-    return model.to(ranks.device)
+    return BlockGradient(model.to(ranks.device), config.train, training_data, ranks)
 
 
-def _settle_memory(
-    config: RunConfig, model: BrainWavLM, training_data: TrainingData, ranks: Ranks, progress: Progress
-) -> RunConfig:
+def _settle_memory(config: RunConfig, gradient: BlockGradient, progress: Progress) -> RunConfig:
     """Set the encoder's activation checkpointing; the configuration with ``auto`` replaced by what was chosen.
 
     Recorded when a run starts: on a GPU the choice groups windows, and so their dropout, which a resume repeats.
     """
-    train = config.train
+    train, model, training_data = config.train, gradient.model, gradient.training_data
     if train.activation_checkpointing == "auto":
-        n_windows = max(
-            len(story.rows(*model.block_span(story, block.start, block.stop, with_context=train.block_context)[:2])[0])
-            for block in training_data.blocks
-            for story in [training_data.stories[block.story]]
-        )
+        spans = [(training_data.stories[block.story], *gradient.rows(block)) for block in training_data.blocks]
+        n_windows = max(len(story.rows(first, last)[0]) for story, first, last, _ in spans)
         n_samples = round(config.model.window * SAMPLE_RATE)
         needed = step_memory(model.train().encoder, model, n_windows=n_windows, n_samples=n_samples)
-        free = free_memory(ranks.device)
-        train = replace(train, activation_checkpointing=ranks.broadcast_from_main(lambda: needed.choose(free)))
+        free = free_memory(gradient.ranks.device)
+        chosen = gradient.ranks.broadcast_from_main(lambda: needed.choose(free))
+        train = replace(train, activation_checkpointing=chosen)
         progress.say(
             f"memory: {free / GIB:.1f} GiB are free; a step of {n_windows} windows takes some {needed.keep / GIB:.1f} "
             f"with its activations stored, {needed.recompute / GIB:.1f} with activation checkpointing: "
@@ -150,23 +142,19 @@ def _settle_memory(
 
 
 def _train(
-    run: Path,
-    config: RunConfig,
-    gradient: BlockGradient,
-    log: RunLog | None,
-    checkpoint: Path | None,
-    progress: Progress,
+    run: Path, config: RunConfig, gradient: BlockGradient, checkpoint: Path | None, progress: Progress
 ) -> dict[str, Any]:
+    """Train a new run, or one from its checkpoint, to the end; returns its summary."""
     model, training_data, train, ranks = gradient.model, gradient.training_data, config.train, gradient.ranks
     optimizer = make_optimizer(model, train)
-    position = Position(0, 0, 0)
+    position, fresh = Position(0, 0, 0), checkpoint is None
+    about = {"started": training_data.summary(), "config": as_dict(config)} if fresh else {"resumed": True}
     if checkpoint is not None:
         blocks = len(training_data.blocks)
         position, gradient.carried_context = load_checkpoint(checkpoint, model, optimizer, blocks_per_epoch=blocks)
         progress.say(f"resuming after step {position.step} ({checkpoint.name})")
     order = [*dict.fromkeys(block.story for block in training_data.blocks), *training_data.split.validation]
     loader = ResponseLoader(training_data, order, ranks.device, limit_gb=train.responses_gb / ranks.local_size)
-    fresh = checkpoint is None
     loader.ahead(training_data.split.validation[0] if fresh and training_data.split.validation else order[0])
     cache_status = cache_front_ends(
         model.encoder,
@@ -177,9 +165,8 @@ def _train(
         ranks=ranks,
         progress=progress,
     )
-    if log is None:
-        log = RunLog(run, after_step=position.step, silent=not ranks.is_main)
-        log.note(position.step, resumed=True, processes=ranks.size, **provenance())
+    log = RunLog(run, after_step=position.step, silent=not ranks.is_main)
+    log.note(position.step, **about, processes=ranks.size, **provenance())
     started = time.perf_counter()
     loop = Loop(run, gradient, optimizer, loader, log, progress, position)
     try:
@@ -198,13 +185,9 @@ def _train(
 
 def _summary(run: Path, config: RunConfig, loop: Loop, seconds: float, cache_status: CacheStatus) -> dict[str, Any]:
     training_data, ranks = loop.gradient.training_data, loop.gradient.ranks
-    records = read_log(run / "log.jsonl")
     curve = {
-        record["epoch"]: {
-            name: sum(story[name] for story in record["stories"].values()) / len(record["stories"])
-            for name in ("loss", "correlation")
-        }
-        for record in records
+        record["epoch"]: mean_scores(list(record["stories"].values()))
+        for record in read_log(run / "log.jsonl")
         if record["kind"] == "validation" and record["stories"]
     }
     best = max(curve, key=lambda epoch: curve[epoch]["correlation"]) if curve else None

@@ -37,6 +37,11 @@ class Block:
     start: int
     stop: int
 
+    @property
+    def n_trs(self) -> int:
+        """Responses in it."""
+        return self.stop - self.start
+
 
 @dataclass(frozen=True)
 class SubjectData:
@@ -167,6 +172,11 @@ def _choose_subject_voxels(
     return SubjectData(tuple(stories), voxels, excluded)
 
 
+def story_blocks(story: str, n_trs: int, size: int) -> list[Block]:
+    """A story cut into blocks of ``size`` TRs, in time order; the last one may be shorter."""
+    return [Block(story, start, min(start + size, n_trs)) for start in range(0, n_trs, size)]
+
+
 def open_training_data(
     config: RunConfig, dataset: Dataset, split: StorySplit, subjects: dict[str, SubjectData], progress: Progress
 ) -> TrainingData:
@@ -188,9 +198,6 @@ def open_training_data(
                 raise DataError(f"story {name}: {error}") from None
             advance(note=name)
     order = np.random.default_rng(train.seed).permutation(len(split.train))
-    blocks = tuple(
-        Block(story, start, min(start + train.block_size, stories[story].n_trs))
-        for story in (split.train[k] for k in order)
-        for start in range(0, stories[story].n_trs, train.block_size)
-    )
+    shuffled = [split.train[k] for k in order]
+    blocks = tuple(block for name in shuffled for block in story_blocks(name, stories[name].n_trs, train.block_size))
     return TrainingData(dataset, subjects, split, stories, blocks, train.target)

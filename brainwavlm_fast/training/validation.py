@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor
 
-from ..config import TrainConfig
-from ..distributed import Ranks
-from ..model import BrainWavLM, Story
 from ..ops import correlation
+from .gradient import BlockGradient
 from .losses import training_loss
 from .response_loader import ResponseLoader
-from .training_data import TrainingData
+from .training_data import story_blocks
 
 Scores = dict[str, float]
 """``loss`` and ``correlation``."""
 
 
 @torch.no_grad()
-def validate(
-    model: BrainWavLM, config: TrainConfig, training_data: TrainingData, loader: ResponseLoader, ranks: Ranks
-) -> dict[str, dict[str, Scores]]:
-    """Scores of every validation story: subject -> story -> scores. Leaves the model in evaluation mode."""
-    model.eval()
+def validate(gradient: BlockGradient, loader: ResponseLoader) -> dict[str, dict[str, Scores]]:
+    """Scores of every validation story: subject -> story -> scores. Leaves the model in evaluation mode.
+
+    Features are computed once for a story in evaluation mode and normalized per block, exactly as a training step
+    normalizes them.
+    """
+    model, config = gradient.model.eval(), gradient.config
     scores: dict[str, dict[str, Scores]] = {}
-    for name in training_data.split.validation:
-        responses, story = loader.story(name), training_data.stories[name]
-        predicted = predict_story(model, story, config, list(responses), ranks=ranks)
+    for name in gradient.training_data.split.validation:
+        responses, story = loader.story(name), gradient.training_data.stories[name]
+        features = model.encode_story(story, ranks=gradient.ranks, label="validation features")
+        spans = [(*gradient.rows(block), block.n_trs) for block in story_blocks(name, story.n_trs, config.block_size)]
         for subject, measured in responses.items():
+            readout = model.readout_of(subject)
+            predicted = torch.cat([readout(features[a:b], context, n_trs) for a, b, context, n_trs in spans])
             scores.setdefault(subject, {})[name] = {
-                "loss": float(training_loss(config.loss, predicted[subject], measured)),
-                "correlation": float(correlation(predicted[subject], measured, axis=0).mean()),
+                "loss": float(training_loss(config.loss, predicted, measured)),
+                "correlation": float(correlation(predicted, measured, axis=0).mean()),
             }
     return scores
 
@@ -46,22 +46,3 @@ def mean_over_subjects(scores: dict[str, dict[str, Scores]]) -> dict[str, Scores
 def mean_scores(scores: list[Scores]) -> Scores:
     """The mean of each score."""
     return {name: sum(score[name] for score in scores) / len(scores) for name in scores[0]}
-
-
-@torch.no_grad()
-def predict_story(
-    model: BrainWavLM, story: Story, config: TrainConfig, subjects: Sequence[str], *, ranks: Ranks
-) -> dict[str, Tensor]:
-    """Predicted responses of a story, without gradient: subject -> (n_trs, n_voxels).
-
-    Features are computed once for the story in evaluation mode and normalized per block, exactly as a training
-    step normalizes them.
-    """
-    features = model.encode_story(story, ranks=ranks, label="validation features")
-    predicted: dict[str, list[Tensor]] = {subject: [] for subject in subjects}
-    for start in range(0, story.n_trs, config.block_size):
-        stop = min(start + config.block_size, story.n_trs)
-        first, last, context = model.block_span(story, start, stop, with_context=config.block_context)
-        for subject, parts in predicted.items():
-            parts.append(model.readout_of(subject)(features[first:last], context, stop - start))
-    return {subject: torch.cat(parts) for subject, parts in predicted.items()}
