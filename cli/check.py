@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .options import DataOption, JsonOption
-from .output import command, print_json, print_table, progress
+from .output import command, finish_with_json, print_table, progress
 
 _SHOWN = 6  # problems printed for each kind of file
 
@@ -29,8 +29,7 @@ def check(
 
     report = check_dataset(find_dataset(data), [subject] if subject else [], progress=progress())
     if as_json:
-        print_json(report.as_dict())
-        raise typer.Exit(0 if report.trainable else 1)
+        finish_with_json(report.as_dict(), status=0 if report.trainable else 1)
     rows = [
         [
             part.name,

@@ -8,22 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import (
-    AlphasOption,
-    ChunkOption,
-    DataOption,
-    JsonOption,
-    MemoryOption,
-    SeedOption,
-    alpha_grid,
-    require_least,
-    require_memory,
-    whole_numbers,
-)
-from .output import print_json, print_table, progress, shared_command
+from . import options
+from .output import finish_with_json, print_table, progress, shared_command
 
-_ROWS = (("all", "whole cortex"), ("ac", "auditory cortex (AC)"), ("nonac", "rest (all but AC)"))
-_MORE_ROWS = (("lh", "left hemisphere"), ("rh", "right hemisphere"))
+_LABELS = {"all": "whole cortex", "ac": "auditory cortex (AC)", "nonac": "rest (all but AC)"}
+_LABELS |= {"lh": "left hemisphere", "rh": "right hemisphere"}
 
 
 @shared_command
@@ -32,7 +21,7 @@ def evaluate(
     subject: Annotated[
         str | None, typer.Option("--subject", help="Of a run on several subjects, which one.", show_default="the first")
     ] = None,
-    data: DataOption = None,
+    data: options.DataOption = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -45,16 +34,16 @@ def evaluate(
         str | None,
         typer.Option("--epochs", help="Epochs beside 0, as 5,10 or 1-10.", show_default="all that are saved"),
     ] = None,
-    alphas: AlphasOption = None,
-    chunk: ChunkOption = 40,
-    splits: Annotated[int, typer.Option("--splits", help="Bootstrap splits.")] = 3,
-    gap: Annotated[int, typer.Option("--gap", help="TRs left out beside held-out chunks.")] = 0,
-    seed: SeedOption = 0,
+    alphas: options.AlphasOption = None,
+    chunk: options.ChunkOption = 40,
+    splits: Annotated[int, typer.Option("--splits", min=1, help="Bootstrap splits.")] = 3,
+    gap: Annotated[int, typer.Option("--gap", min=0, help="TRs left out beside held-out chunks.")] = 0,
+    seed: options.SeedOption = 0,
     permutations: Annotated[
-        int, typer.Option("--permutations", help="Permutations of the significance tests; 0: none.")
+        int, typer.Option("--permutations", min=0, help="Permutations of the significance tests; 0: none.")
     ] = 1000,
-    memory_gb: MemoryOption = 4.0,
-    as_json: JsonOption = False,
+    memory_gb: options.MemoryOption = 4.0,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Measure a run: ridge from every epoch's features, best epoch by validation, correlation on the test story.
 
@@ -69,18 +58,16 @@ def evaluate(
     from brainwavlm_fast.figures.curves import draw_epoch_curves
     from brainwavlm_fast.memory import keep_freed_memory
 
-    require_least(("--chunk", chunk, 1), ("--splits", splits, 1), ("--gap", gap, 0), ("--seed", seed, 0))
-    require_least(("--permutations", permutations, 0))
-    require_memory(memory_gb)
+    options.require_memory(memory_gb)
     ridge = RidgeSettings(chunk_length=chunk, n_splits=splits, gap=gap, seed=seed)
     if alphas is not None:
-        ridge = replace(ridge, alphas=alpha_grid(alphas))
-    wanted = None if epochs is None else whole_numbers(epochs, "--epochs")
-    options = EvaluationOptions(wanted, ridge, n_permutations=permutations, memory_gb=memory_gb)
+        ridge = replace(ridge, alphas=options.alpha_grid(alphas))
+    wanted = None if epochs is None else options.whole_numbers(epochs, "--epochs")
+    chosen = EvaluationOptions(wanted, ridge, n_permutations=permutations, memory_gb=memory_gb)
     keep_freed_memory()
     with opened_ranks() as ranks:
         summary = evaluate_run(
-            run, subject=subject, data=data, out=out, options=options, progress=progress(), ranks=ranks
+            run, subject=subject, data=data, out=out, options=chosen, progress=progress(), ranks=ranks
         )
     if not ranks.is_main:
         return
@@ -88,16 +75,15 @@ def evaluate(
     folder = run / (out or evaluation_name(tuned_on, summary["subject"]))
     draw_epoch_curves(summary, folder / "curve.png")
     if as_json:
-        print_json(summary)
-        return
+        finish_with_json(summary)
     _print(summary, folder)
 
 
 def _print(summary: dict[str, Any], folder: Path) -> None:
     from brainwavlm_fast.results.folders import teacher_score
 
-    rows, labels = [], dict((*_ROWS, *_MORE_ROWS))
-    for name, label in (labels | {name: name for name in summary["encoding"] if name not in labels}).items():
+    rows = []
+    for name, label in (_LABELS | {name: name for name in summary["encoding"] if name not in _LABELS}).items():
         if name in summary["encoding"]:
             numbers = summary["encoding"][name]
             before, after = numbers["pretrained"], numbers["tuned"]

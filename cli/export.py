@@ -7,9 +7,8 @@ from typing import Annotated, cast
 
 import typer
 
-from .options import DataOption, EvaluationOption, JsonOption
-from .options import names as split_names
-from .output import command, print_json
+from . import options
+from .output import command, finish_with_json
 
 
 @command
@@ -28,9 +27,9 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the maps.", show_default="RUN/evaluation/maps")
     ] = None,
-    evaluation: EvaluationOption = "evaluation",
-    data: DataOption = None,
-    as_json: JsonOption = False,
+    evaluation: options.EvaluationOption = "evaluation",
+    data: options.DataOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Write voxel values as maps that nilearn, pycortex, FreeSurfer and Connectome Workbench open.
 
@@ -42,12 +41,11 @@ def export(
     from brainwavlm_fast.anatomy.surfaces import Kind
     from brainwavlm_fast.results.export_maps import DEFAULT, Form, export_maps
 
-    names = DEFAULT if what is None else tuple(split_names(what))
+    names = DEFAULT if what is None else tuple(options.names(what))
     paths = export_maps(
         run, what=names, form=cast(Form, form), surface=cast(Kind, surface), evaluation=evaluation, out=out, data=data
     )
     if as_json:
-        print_json({"files": [str(path) for path in paths]})
-        return
+        finish_with_json({"files": [str(path) for path in paths]})
     for path in paths:
         typer.echo(str(path))

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .options import DataOption, EpochOption, JsonOption, LayersOption, StoriesOption, layer_numbers, names
-from .output import command, print_json, progress
+from .options import DataOption, EpochOption, JsonOption, LayersOption, StoriesOption, layer_numbers, story_names
+from .output import command, finish_with_json, progress
 
 
 @command
@@ -31,18 +31,10 @@ def features(
     from brainwavlm_fast.memory import keep_freed_memory
 
     keep_freed_memory()
-    head = export_features(
-        what,
-        out,
-        data=data,
-        stories=names(stories) if stories else None,
-        layers=layer_numbers(layers),
-        epoch=epoch,
-        progress=progress(),
-    )
+    wanted, numbers = story_names(stories), layer_numbers(layers)
+    head = export_features(what, out, data=data, stories=wanted, layers=numbers, epoch=epoch, progress=progress())
     if as_json:
-        print_json(head)
-        return
+        finish_with_json(head)
     typer.echo(
         f"{out}: {len(head['stories'])} stories, layers {', '.join(map(str, head['layers']))} of {head['source']}; "
         f"the first {head['context']} rows of each lie before its first response."

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import DataOption, EvaluationOption, JsonOption
-from .output import command, print_json, print_table, progress
+from .output import command, finish_with_json, print_table, progress
 
 
 @command
@@ -46,8 +46,7 @@ def figures(
         runs, out=out, kinds=figure or (), data=data, evaluation=evaluation, threshold=threshold, progress=progress()
     )
     if as_json:
-        print_json(summary)
-        return
+        finish_with_json(summary)
     rows = [[name, summary["figures"][name]["kind"]] for name in summary["drawn"]]
     if rows:
         print_table(f"Figures in {folder}, each as .png and .pdf", ["name", "figure"], rows)

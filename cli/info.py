@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from .options import JsonOption
-from .output import command, print_json, print_table
+from .output import command, finish_with_json, print_table
 
 
 @command
@@ -29,8 +29,7 @@ def info(as_json: JsonOption = False) -> None:
         "gpus": [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())],
     }
     if as_json:
-        print_json(result)
-        return
+        finish_with_json(result)
     rows = [["Python", found["python"]], ["platform", found["platform"]]]
     rows += [[name, version] for name, version in found["versions"].items()]
     rows += [["core: SIMD", core["simd"]], ["core: threads", str(core["threads"])]]

@@ -32,16 +32,9 @@ AlphasOption = Annotated[
         show_default="10,10000,10",
     ),
 ]
-ChunkOption = Annotated[int, typer.Option("--chunk", help="TRs per chunk of the bootstrap.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")]
+ChunkOption = Annotated[int, typer.Option("--chunk", min=1, help="TRs per chunk of the bootstrap.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")]
 MemoryOption = Annotated[float, typer.Option("--memory-gb", help="GiB of memory for responses.")]
-
-
-def require_least(*options: tuple[str, int, int]) -> None:
-    """Hold options, each (name, value, smallest value allowed), to their least; a ConfigError names the first below."""
-    for name, value, least in options:
-        if value < least:
-            raise ConfigError(f"{name} is {value}; it must be {least} or more.")
 
 
 def require_memory(memory_gb: float) -> None:
@@ -53,6 +46,11 @@ def require_memory(memory_gb: float) -> None:
 def names(text: str) -> list[str]:
     """Names that are separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def story_names(text: str | None) -> list[str] | None:
+    """The value of ``--stories``; None is every story."""
+    return names(text) if text else None
 
 
 def whole_numbers(text: str, option: str) -> list[int]:

@@ -67,9 +67,10 @@ def fail(message: str, status: int = 2) -> NoReturn:
     raise typer.Exit(status)
 
 
-def print_json(value: Any) -> None:
-    """The result of a ``--json`` call: one object on standard output, NaN refused."""
+def finish_with_json(value: Any, status: int = 0) -> NoReturn:
+    """End a ``--json`` call with its result: one object on standard output, NaN refused."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False))
+    raise typer.Exit(status)
 
 
 def first_process() -> bool:

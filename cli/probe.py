@@ -7,19 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import (
-    AlphasOption,
-    ChunkOption,
-    DataOption,
-    EpochOption,
-    JsonOption,
-    LayersOption,
-    SeedOption,
-    alpha_grid,
-    layer_numbers,
-    require_least,
-)
-from .output import command, print_json, print_table, progress
+from . import options
+from .output import command, finish_with_json, print_table, progress
 
 
 @command
@@ -28,7 +17,7 @@ def probe(
         list[Path] | None,
         typer.Argument(help="Run folders.", show_default="the newest in runs/, else the pre-trained model"),
     ] = None,
-    layers: LayersOption = "all",
+    layers: options.LayersOption = "all",
     embeddings: Annotated[
         Path | None,
         typer.Option("--embeddings", help="Word vectors, GloVe's text format.", show_default="a planted brain's own"),
@@ -37,21 +26,21 @@ def probe(
         list[Path] | None,
         typer.Option("--target", help="HDF5 of your own: a dataset (n_trs, n_dimensions) a story. May be repeated."),
     ] = None,
-    data: DataOption = None,
+    data: options.DataOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the results.", show_default="RUN/probes, or probes")
     ] = None,
-    epoch: EpochOption = None,
+    epoch: options.EpochOption = None,
     model: Annotated[
         str, typer.Option("--model", help="WavLM to probe where there is no run: a folder, or a name on the hub.")
     ] = "microsoft/wavlm-base-plus",
     stories: Annotated[
-        int | None, typer.Option("--stories", help="Train on the first N stories only.", show_default="all")
+        int | None, typer.Option("--stories", min=1, help="Train on the first N stories only.", show_default="all")
     ] = None,
-    alphas: AlphasOption = None,
-    chunk: ChunkOption = 40,
-    seed: SeedOption = 0,
-    as_json: JsonOption = False,
+    alphas: options.AlphasOption = None,
+    chunk: options.ChunkOption = 40,
+    seed: options.SeedOption = 0,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Predict filterbank energies and word embeddings from every layer, and say what tuning changed.
 
@@ -66,17 +55,15 @@ def probe(
     from brainwavlm_fast.probes.fit import ProbeSettings
     from brainwavlm_fast.probes.run import ProbeOptions, probe_runs
 
-    require_least(("--chunk", chunk, 1), ("--seed", seed, 0), ("--stories", 1 if stories is None else stories, 1))
     settings = ProbeSettings(chunk_length=chunk, seed=seed)
     if alphas is not None:
-        settings = replace(settings, alphas=alpha_grid(alphas))
-    options = ProbeOptions(layer_numbers(layers), epoch, embeddings, target or (), stories, settings)
+        settings = replace(settings, alphas=options.alpha_grid(alphas))
+    chosen = ProbeOptions(options.layer_numbers(layers), epoch, embeddings, target or (), stories, settings)
     keep_freed_memory()
-    summary, folder = probe_runs(runs or [], model=model, data=data, out=out, options=options, progress=progress())
+    summary, folder = probe_runs(runs or [], model=model, data=data, out=out, options=chosen, progress=progress())
     draw_layers(summary, folder / "layers.png")
     if as_json:
-        print_json(summary)
-        return
+        finish_with_json(summary)
     _print(summary, folder)
 
 

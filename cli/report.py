@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import DataOption, EvaluationOption, JsonOption
-from .output import command, print_json, progress
+from .output import command, finish_with_json, progress
 
 
 @command
@@ -31,6 +31,5 @@ def report(
 
     result = write_report(runs, out=out, data=data, evaluation=evaluation, progress=progress())
     if as_json:
-        print_json(result)
-        return
+        finish_with_json(result)
     typer.echo(f"{result['file']} ({result['bytes'] / 1e6:.1f} MB): open it in a browser.")

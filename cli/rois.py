@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .options import DataOption, JsonOption
-from .output import command, print_json, print_table
+from .output import command, finish_with_json, print_table
 
 
 @command
@@ -38,15 +38,13 @@ def rois(
         chosen = voxel_set(dataset, subject, roi)
         found = {"subject": subject, "roi": roi, "n_voxels": int(chosen.sum()), "n_all": len(chosen)}
         if as_json:
-            print_json(found)
-        else:
-            typer.echo(f"{roi}: {found['n_voxels']:,} of {found['n_all']:,} voxels of {subject}")
+            finish_with_json(found)
+        typer.echo(f"{roi}: {found['n_voxels']:,} of {found['n_all']:,} voxels of {subject}")
         return
     sets, atlas = all_sets(dataset, subject)
     sizes = {name: int(voxels.sum()) for name, voxels in sets.items()}
     if as_json:
-        print_json({"subject": subject, "sets": sizes, **atlas.counts, "missing": dict(atlas.missing)})
-        return
+        finish_with_json({"subject": subject, "sets": sizes, **atlas.counts, "missing": dict(atlas.missing)})
     print_table(f"Voxel sets of {subject}", ["name", "voxels"], [[name, f"{n:,}"] for name, n in sizes.items()])
     counts = atlas.counts
     typer.echo(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .options import JsonOption
-from .output import command, print_json, print_table, progress
+from .output import command, finish_with_json, print_table, progress
 
 
 @command
@@ -30,17 +30,15 @@ def simulate(
 
     Example: `bwlm simulate planted --seed 1 --subjects S01`
     """
+    from brainwavlm_fast import simulation
     from brainwavlm_fast.memory import keep_freed_memory
-    from brainwavlm_fast.simulation import Settings
-    from brainwavlm_fast.simulation import simulate as make
 
     keep_freed_memory()
     names = tuple(dict.fromkeys(name.strip().upper().removeprefix("UT") for name in subjects.split(",")))
-    settings = replace(Settings(), seed=seed, subjects=tuple(f"UT{name}" for name in names), null=null)
-    result = make(folder, settings, reuse=reuse, progress=progress())
+    settings = replace(simulation.Settings(), seed=seed, subjects=tuple(f"UT{name}" for name in names), null=null)
+    result = simulation.simulate(folder, settings, reuse=reuse, progress=progress())
     if as_json:
-        print_json(result)
-        return
+        finish_with_json(result)
     columns = ["true_signal", "latents_ridge", "teacher_ridge"]
     rows = [
         [f"{subject} {which}", *(f"{means[column]:.3f}" for column in columns)]

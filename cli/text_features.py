@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .options import DataOption, JsonOption, StoriesOption, names
-from .output import command, print_json, progress
+from .options import DataOption, JsonOption, StoriesOption, story_names
+from .output import command, finish_with_json, progress
 
 
 @command
@@ -29,17 +29,11 @@ def text_features(
     """
     from brainwavlm_fast.features.export import export_text_features
 
+    wanted = story_names(stories)
     head = export_text_features(
-        model,
-        out,
-        data=data,
-        stories=names(stories) if stories else None,
-        layer=layer,
-        context=context,
-        progress=progress(),
+        model, out, data=data, stories=wanted, layer=layer, context=context, progress=progress()
     )
     if as_json:
-        print_json(head)
-        return
+        finish_with_json(head)
     stories_made = f"{len(head['stories'])} stories, layer {head['layer']} of {model}"
     typer.echo(f"{out}: {stories_made}. Next: bwlm train --target {out}")

@@ -16,7 +16,7 @@ from brainwavlm_fast.config import preset as preset_of
 from brainwavlm_fast.errors import ConfigError
 
 from .options import DataOption, JsonOption, names
-from .output import first_process, print_json, print_table, progress, shared_command
+from .output import finish_with_json, first_process, print_table, progress, shared_command
 
 _PANELS = ("Data", "Model", "Training", "Speed and memory", "Output")
 _TABLE = (*settings(TrainConfig), *settings(RunConfig), *settings(ModelConfig))
@@ -141,8 +141,7 @@ def _configuration(data: Path | None, chosen: dict[str, Any]) -> RunConfig:
 
 def _report(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print_json(summary)
-        return
+        finish_with_json(summary)
     rows = [
         [epoch + (" (pre-trained)" if epoch == "0" else ""), f"{scores['correlation']:.4f}", f"{scores['loss']:+.4f}"]
         for epoch, scores in summary["readout_validation"].items()

@@ -9,18 +9,8 @@ import typer
 
 from brainwavlm_fast.errors import ConfigError
 
-from .options import (
-    ChunkOption,
-    DataOption,
-    EvaluationOption,
-    JsonOption,
-    MemoryOption,
-    SeedOption,
-    names,
-    require_least,
-    require_memory,
-)
-from .output import command, print_json, print_table, progress
+from . import options
+from .output import command, finish_with_json, print_table, progress
 
 _TITLES = {"all": "whole cortex", "ac": "auditory cortex", "nonac": "all but auditory cortex"}
 
@@ -29,13 +19,13 @@ _TITLES = {"all": "whole cortex", "ac": "auditory cortex", "nonac": "all but aud
 def transfer(
     runs: Annotated[list[Path], typer.Argument(help="Run folders that `bwlm evaluate` has been through.")],
     subjects: Annotated[str, typer.Option("--subjects", help="Who is predicted, as S01,S02,S03.")],
-    data: DataOption = None,
+    data: options.DataOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path("transfer"),
-    evaluation: EvaluationOption = "evaluation",
-    chunk: ChunkOption = 40,
-    seed: SeedOption = 0,
-    memory_gb: MemoryOption = 4.0,
-    as_json: JsonOption = False,
+    evaluation: options.EvaluationOption = "evaluation",
+    chunk: options.ChunkOption = 40,
+    seed: options.SeedOption = 0,
+    memory_gb: options.MemoryOption = 4.0,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Evaluate each run's encoder on each subject: percent change over pre-trained, by voxel set.
 
@@ -45,16 +35,16 @@ def transfer(
     from brainwavlm_fast.evaluation.transfer import transfer as evaluate_transfer
     from brainwavlm_fast.memory import keep_freed_memory
 
-    require_least(("--chunk", chunk, 1), ("--seed", seed, 0))
-    require_memory(memory_gb)
-    if not names(subjects):
+    options.require_memory(memory_gb)
+    people = options.names(subjects)
+    if not people:
         raise ConfigError("--subjects needs at least one subject, such as S01,S02.")
     keep_freed_memory()
     ridge = RidgeSettings(chunk_length=chunk, seed=seed)
     summary = evaluate_transfer(
         runs,
         out,
-        subjects=names(subjects),
+        subjects=people,
         data=data,
         evaluation=evaluation,
         ridge=ridge,
@@ -62,8 +52,7 @@ def transfer(
         progress=progress(),
     )
     if as_json:
-        print_json(summary)
-        return
+        finish_with_json(summary)
     _print(summary, out)
 
 

@@ -18,6 +18,7 @@ from ..errors import ConfigError, DataError
 from ..kernels import delay_stack
 from ..ridge.alphas import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
 from ..ridge.designs import DelayedDesign, standardize
+from ..ridge.fit import among_excluded
 from ..ridge.predictor import Predictor
 from ..ridge.problem import RidgeProblem
 from ..ridge.row_splits import ChunkBootstrap, RowSplit, resolve_splits
@@ -162,7 +163,7 @@ class StoryRidge:
         cv_scores = None
         if given is None:
             scores = self.solver.score(targets) / len(self.problem.splits)
-            chosen, cv_scores = choose_alphas(self.grid, scores), _among_excluded(scores.max(axis=0), usable)
+            chosen, cv_scores = choose_alphas(self.grid, scores), among_excluded(scores.max(axis=0), ~usable)
         else:
             chosen = check_target_alphas(given, ~usable)
         predicted = self.predictor(targets.cross(), penalties(chosen, self.convention))
@@ -171,13 +172,13 @@ class StoryRidge:
             rows = predicted[first : first + self.n_rows[name]]
             first += len(rows)
             of_story = backend.correlation(rows, backend.asarray(measured[name][:, usable], self.problem.dtype))
-            r[name] = _among_excluded(of_story, usable)
+            r[name] = among_excluded(of_story, ~usable)
             if self.keep_predictions and name in self.split.test:
-                predictions[name] = _among_excluded(backend.to_host(rows), usable)
+                predictions[name] = among_excluded(backend.to_host(rows), ~usable)
         return Encoding(
             {name: r[name] for name in self.split.validation},
             {name: r[name] for name in self.split.test},
-            _among_excluded(chosen, usable),
+            among_excluded(chosen, ~usable),
             cv_scores,
             ~usable,
             predictions if self.keep_predictions else None,
@@ -223,13 +224,6 @@ def _check_split(split: StorySplit, features: Mapping[str, Any]) -> None:
         raise DataError(f"no features of story {', '.join(missing)}; compute them for every story of the split.")
     if not split.train or not split.test:
         raise ConfigError("a split needs at least one training story and one test story.")
-
-
-def _among_excluded(values: NDArray[Any], usable: NDArray[np.bool_]) -> NDArray[Any]:
-    """Values of the usable voxels (..., n_usable) among NaN for the others, (..., n_voxels)."""
-    out = np.full((*values.shape[:-1], len(usable)), np.nan, values.dtype)
-    out[..., usable] = values
-    return out
 
 
 def _zscore(Y: NDArray[Any]) -> NDArray[Any]:

@@ -40,18 +40,34 @@ def merged_findings(saved: Saved, notes: Iterable[Finding]) -> list[Finding]:
     return [Finding(level, ", ".join(names), text) for (level, text), names in labels.items()]
 
 
+def package_versions(results: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """Packages that results were computed with, and the versions of each."""
+    versions: dict[str, set[str]] = {}
+    for provenance in (result.get("provenance", {}) for result in results):
+        python = {"Python": provenance["python"]} if "python" in provenance else {}
+        for name, version in (provenance.get("versions", {}) | python).items():
+            versions.setdefault(name, set()).add(version)
+    return {name: sorted(found) for name, found in versions.items()}
+
+
+def _warning(where: str, text: str) -> Finding:
+    return Finding("warning", where, text)
+
+
+def _note(where: str, text: str) -> Finding:
+    return Finding("note", where, text)
+
+
 def _of_run(run: SavedRun) -> Iterator[Finding]:
     where = run.label
     if run.training is None:
-        yield Finding(
-            "warning", where, f"Training has not finished; continue it with `bwlm train --resume {run.folder}`."
-        )
+        yield _warning(where, f"Training has not finished; continue it with `bwlm train --resume {run.folder}`.")
     elif excluded := run.training["data"].get("n_excluded", 0):
-        yield Finding("note", where, f"{excluded:,} voxels with NaN or a constant in some story did not train.")
+        yield _note(where, f"{excluded:,} voxels with NaN or a constant in some story did not train.")
     if run.config.preset == "authors-release":
-        yield Finding("warning", where, _DEPARTURES)
+        yield _warning(where, _DEPARTURES)
     if run.evaluation is None:
-        yield Finding("warning", where, f"It has not been evaluated; run `bwlm evaluate {run.folder}`.")
+        yield _warning(where, f"It has not been evaluated; run `bwlm evaluate {run.folder}`.")
         return
     yield from _of_epochs(run, run.evaluation)
     yield from _of_voxels(run, run.evaluation)
@@ -62,51 +78,43 @@ def _of_epochs(run: SavedRun, evaluation: dict[str, Any]) -> Iterator[Finding]:
     measured = [point["epoch"] for point in evaluation["curve"]]
     best, where = evaluation["best_epoch"], run.label
     if not evaluation["settings"]["stories"]["validation"]:
-        yield Finding(
-            "warning", where, f"There was no validation story: epoch {best} is the last one, not one that was chosen."
-        )
+        yield _warning(where, f"There was no validation story: epoch {best} is the last one, not one that was chosen.")
     elif best == 0:
-        yield Finding(
-            "warning", where, "No epoch is better than pre-trained on the validation stories: nothing was gained."
-        )
+        yield _warning(where, "No epoch is better than pre-trained on the validation stories: nothing was gained.")
     elif best == max(measured):
-        yield Finding(
-            "note", where, f"The best epoch, {best}, is the last that was evaluated: more epochs may gain more."
-        )
+        yield _note(where, f"The best epoch, {best}, is the last that was evaluated: more epochs may gain more.")
     skipped = run.config.train.epochs + 1 - len(measured)
     if skipped > 0:
-        yield Finding(
-            "note", where, f"{len(measured)} of {run.config.train.epochs + 1} epochs were evaluated "
+        yield _note(
+            where,
+            f"{len(measured)} of {run.config.train.epochs + 1} epochs were evaluated "
             f"({', '.join(map(str, measured))}); the best may lie between.",
-        )  # fmt: skip
+        )
 
 
 def _of_voxels(run: SavedRun, evaluation: dict[str, Any]) -> Iterator[Finding]:
     encoding, where = evaluation["encoding"], run.label
     if excluded := encoding["all"]["n_excluded"]:
-        yield Finding("warning", where, f"{excluded:,} voxels with NaN or a constant in some story are in no mean.")
+        yield _warning(where, f"{excluded:,} voxels with NaN or a constant in some story are in no mean.")
     if "ac" not in encoding:
         check = shlex.join(["bwlm", "check", "--data", evaluation["data"]["root"], "--subject", run.subject])
         again = shlex.join(["bwlm", "evaluate", str(run.folder), "--out", f"{run.measured.name}-2"])
-        yield Finding(
-            "note", where, "The means over auditory cortex are missing: it is made from the subject's surfaces and its "
+        yield _note(
+            where,
+            "The means over auditory cortex are missing: it is made from the subject's surfaces and its "
             f"aparc.a2009s annotation. Run `{check}`, which says what to download; then `{again}`.",
-        )  # fmt: skip
-    if teacher_score(encoding["all"]) is not None:
-        yield Finding("note", where, "The brain is simulated: the size of every effect was chosen in advance.")
-    if evaluation["significance"] is None:
-        yield Finding(
-            "note", where, "No significance was tested (--permutations 0, or a test story that is too short)."
         )
+    if teacher_score(encoding["all"]) is not None:
+        yield _note(where, "The brain is simulated: the size of every effect was chosen in advance.")
+    if evaluation["significance"] is None:
+        yield _note(where, "No significance was tested (--permutations 0, or a test story that is too short).")
     ceiling = evaluation["noise_ceiling"]
     if ceiling is None:
-        yield Finding(
-            "note",
-            where,
-            "No noise ceiling: the test story has no individual repeats, or there are several test stories.",
+        yield _note(
+            where, "No noise ceiling: the test story has no individual repeats, or there are several test stories."
         )
     else:
-        yield Finding("note", where, ceiling["caveat"])
+        yield _note(where, ceiling["caveat"])
 
 
 def _of_alphas(census: dict[str, Any], n_voxels: int, where: str) -> Iterator[Finding]:
@@ -116,10 +124,11 @@ def _of_alphas(census: dict[str, Any], n_voxels: int, where: str) -> Iterator[Fi
         for end, value in (("smallest", min(census["grid"])), ("largest", max(census["grid"]))):
             n = census[model][end]
             if n > END_OF_GRID * n_voxels:
-                yield Finding(
-                    "warning", where, f"{n:,} of {n_voxels:,} voxels ({name}) chose the {end} alpha, {value:g}: a "
+                yield _warning(
+                    where,
+                    f"{n:,} of {n_voxels:,} voxels ({name}) chose the {end} alpha, {value:g}: a "
                     "wider grid (--alphas) may fit them better.",
-                )  # fmt: skip
+                )
 
 
 def _of_probes(summary: dict[str, Any]) -> Iterator[Finding]:
@@ -128,31 +137,24 @@ def _of_probes(summary: dict[str, Any]) -> Iterator[Finding]:
         for end, count in ends.items():
             if count > END_OF_GRID * n:
                 text = f"{count:,} of {n:,} probes chose the {end} alpha: a wider grid (--alphas) may fit them better."
-                yield Finding("warning", f"probes, {label}", text)
+                yield _warning(f"probes, {label}", text)
     words = summary["settings"].get("targets", {}).get("words", {})
     if missing := words.get("n_out_of_vocabulary", 0):
         text = f"{missing:,} of {words['n_words']:,} words have no embedding and count as silence."
-        yield Finding("note", "probes", text)
+        yield _note("probes", text)
 
 
 def _of_all(saved: Saved) -> Iterator[Finding]:
     where = "all runs"
-    results = [run.evaluation for run in saved.evaluated] + [
-        s for _, s in (*saved.transfers, *saved.probes) if "data" in s
-    ]
-    data = sorted({str(result["data"]["version"]) for result in results if result})
+    results = [run.evaluation for run in saved.evaluated if run.evaluation]
+    results += [summary for _, summary in (*saved.transfers, *saved.probes) if "data" in summary]
+    data = sorted({str(result["data"]["version"]) for result in results})
     if len(data) > 1:
-        yield Finding("warning", where, f"Results are of different versions of the data: {', '.join(data)}.")
+        yield _warning(where, f"Results are of different versions of the data: {', '.join(data)}.")
     if "unknown" in data:
-        yield Finding(
-            "note", where, "The data set's version is not known: dataset_description.json is missing or says nothing."
-        )
-    packages: dict[str, set[str]] = {}
-    for result in results:
-        for name, version in result.get("provenance", {}).get("versions", {}).items() if result else ():
-            packages.setdefault(name, set()).add(version)
-    mixed = [f"{name} ({', '.join(sorted(versions))})" for name, versions in packages.items() if len(versions) > 1]
+        yield _note(where, "The data set's version is not known: dataset_description.json is missing or says nothing.")
+    mixed = [f"{name} ({', '.join(found)})" for name, found in package_versions(results).items() if len(found) > 1]
     if mixed:
-        yield Finding("note", where, f"Results were computed with different versions of {', '.join(mixed)}.")
+        yield _note(where, f"Results were computed with different versions of {', '.join(mixed)}.")
     if len({run.subject for run in saved.evaluated}) == 1:
-        yield Finding("note", where, "One subject: nothing here says how results vary between people.")
+        yield _note(where, "One subject: nothing here says how results vary between people.")

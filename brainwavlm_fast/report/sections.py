@@ -13,6 +13,7 @@ from ..figures.brains import Brains
 from ..figures.catalogue import FIGURES, plan
 from ..figures.style import SETS, NothingToDraw, encoded, set_name
 from ..results.saved import Saved, SavedRun
+from .findings import package_versions
 
 _FINETUNE = {"lora": "LoRA", "full": "every weight, no LoRA", "frozen": "readout only"}
 _PICTURES = tuple(kind for kind in FIGURES if kind not in ("flatmap", "inflated"))
@@ -49,20 +50,9 @@ def run_table(saved: Saved) -> Table:
     for run in saved.runs:
         config, result = run.config, run.evaluation
         data = result["data"]["version"] if result else (run.training or {}).get("data", {}).get("version", "not known")
-        rows.append(
-            [
-                run.label,
-                run.subject,
-                config.train.trained_on,
-                _FINETUNE[config.model.finetune],
-                config.model.model,
-                config.model.layer,
-                config.train.epochs,
-                result["best_epoch"] if result else "-",
-                config.train.seed,
-                data,
-            ]
-        )
+        how = [config.train.trained_on, _FINETUNE[config.model.finetune], config.model.model, config.model.layer]
+        best = result["best_epoch"] if result else "-"
+        rows.append([run.label, run.subject, *how, config.train.epochs, best, config.train.seed, data])
     return Table("Runs", heads, rows)
 
 
@@ -118,13 +108,7 @@ def version_table(saved: Saved) -> Table:
     """Versions of the packages that the results were computed with."""
     results = [run.evaluation or run.training or {} for run in saved.runs]
     results += [summary for _, summary in (*saved.transfers, *saved.probes)]
-    versions: dict[str, list[str]] = {}
-    for result in results:
-        for name, version in result.get("provenance", {}).get("versions", {}).items():
-            versions.setdefault(name, []).append(version)
-        if "python" in result.get("provenance", {}):
-            versions.setdefault("Python", []).append(result["provenance"]["python"])
-    rows = [[name, ", ".join(sorted(set(seen)))] for name, seen in versions.items()]
+    rows = [[name, ", ".join(found)] for name, found in package_versions(results).items()]
     return Table("Versions that the results were computed with", ["package", "version"], rows)
 
 

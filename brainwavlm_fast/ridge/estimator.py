@@ -14,7 +14,7 @@ from .alphas import FIELD_ALPHAS, check_alphas, check_groups, check_target_alpha
 from .backend import backend_on, score_targets, to_numpy
 from .backend_numpy import NumpyBackend
 from .designs import DelayedDesign, DenseDesign, Design
-from .fit import AlphaSearch, Fitted, fit_targets
+from .fit import AlphaSearch, Fitted, among_excluded, fit_targets
 from .problem import RidgeProblem
 from .row_splits import resolve_splits
 from .solver import choose_solver
@@ -273,20 +273,12 @@ class RidgeCV(Regressor):
         return DelayedDesign(X, self.delays, run_onsets=_onsets(run_onsets))
 
     def _store(self, fitted: Fitted, choosing: bool) -> None:
-        self.alphas_ = self._with_excluded(fitted.alphas)
-        self.cv_scores_ = self._with_excluded(fitted.scores) if choosing else None
-        self.coef_ = self._with_excluded(fitted.coef).T
-        self.intercept_ = self._with_excluded(fitted.intercept)
+        self.alphas_ = among_excluded(fitted.alphas, self.excluded_)
+        self.cv_scores_ = among_excluded(fitted.scores, self.excluded_) if choosing else None
+        self.coef_ = among_excluded(fitted.coef, self.excluded_).T
+        self.intercept_ = among_excluded(fitted.intercept, self.excluded_)
         if self._one_dimensional:
             self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
-
-    def _with_excluded(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values of the usable targets, (..., n_usable), among NaN for those excluded: (..., n_targets)."""
-        if not self.excluded_.any():
-            return values
-        out = np.full((*values.shape[:-1], len(self.excluded_)), np.nan, dtype=values.dtype)
-        out[..., ~self.excluded_] = values
-        return out
 
 
 def _onsets(run_onsets: ArrayLike | None) -> list[int] | None:

@@ -74,6 +74,15 @@ def fit_targets(solver: Solver, targets: Any, search: AlphaSearch, tile_width: i
     return Fitted(np.concatenate(alphas), scores, np.concatenate(coef, axis=1), np.concatenate(intercept))
 
 
+def among_excluded(values: NDArray[Any], excluded: NDArray[np.bool_]) -> NDArray[Any]:
+    """Values of the usable targets, (..., n_usable), among NaN for those excluded: (..., n_targets)."""
+    if not excluded.any():
+        return values
+    out = np.full((*values.shape[:-1], len(excluded)), np.nan, dtype=values.dtype)
+    out[..., ~excluded] = values
+    return out
+
+
 def _score_tile(solver: Solver, tile: Any, splits: range) -> Float64:
     return _mean_scores(solver, solver.problem.prepare(tile), splits)
 

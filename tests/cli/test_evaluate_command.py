@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,8 +52,6 @@ def test_help_holds_an_example() -> None:
         (["--alphas", "0,10,3"], "alphas are positive"),
         (["--epochs", "x"], "--epochs is 'x'"),
         (["--epochs", "9"], "no checkpoint of epoch 9"),
-        (["--chunk", "0"], "--chunk is 0"),
-        (["--permutations", "-1"], "--permutations is -1"),
         (["--memory-gb", "0"], "--memory-gb"),
         (["--out", "a/b"], "--out is 'a/b'"),
         (["--data", "nowhere"], "no such data folder"),
@@ -65,6 +64,18 @@ def test_bad_use_is_one_sentence_and_status_2(run: Path, arguments: list[str], m
     assert message in result.stderr
     assert result.stderr.startswith("bwlm: ")
     assert "Traceback" not in result.output
+    assert not (run / "evaluation/summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "least"), [("--chunk", 0, 1), ("--permutations", -1, 0), ("--seed", -1, 0)]
+)
+def test_numbers_below_their_least_are_refused(run: Path, option: str, value: int, least: int) -> None:
+    result = bwlm(run, option, value)
+    assert result.exit_code == 2
+    shown = " ".join(result.stderr.replace("│", " ").split())
+    assert option in shown
+    assert re.search(rf"greater than or equal to {least}|x>={least}", shown)
     assert not (run / "evaluation/summary.json").exists()
 
 
