@@ -98,14 +98,13 @@ def _watch(encoder: Encoder, n_windows: int, n_frames: int) -> int:
 
     anchor = _anchor(encoder)
     front = anchor.new_zeros(n_windows, n_frames, encoder.front_width)
-    recompute, config = encoder.recompute, encoder.base.config
-    layerdrop, mask = config.layerdrop, config.apply_spec_augment
+    recompute = encoder.recompute
     try:
-        encoder.recompute, config.layerdrop, config.apply_spec_augment = False, 0.0, False
+        encoder.recompute = False
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             output: Any = encoder.transformer(front)
     finally:
-        encoder.recompute, config.layerdrop, config.apply_spec_augment = recompute, layerdrop, mask
+        encoder.recompute = recompute
     del output
     return sum(tensor.untyped_storage().nbytes() for tensor in stored.values())
 

@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from ..config import ModelConfig, Precision
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError
+from .draws import NO_DRAWS, Draws, draw
 from .front_end import convolutions
 from .identity import TUNED_FILES, base_digests, require_base
 from .lora import load_adapter, with_lora
@@ -113,27 +114,40 @@ class Encoder(nn.Module):
         ranks: Ranks = SINGLE_PROCESS,
         batch_frames: int | None = None,
         layers: Sequence[int] | None = None,
+        draws: Draws | None = None,
     ) -> Tensor:
         """Features of some windows of a story, in their order: (len(windows), width).
 
         With ``layers`` those hidden states: (len(windows), len(layers), width). Windows of one length go through
         together (shorter ones exist at a story's start); ``batch_frames`` bounds how many, for when no gradient is
-        kept. Windows are sharded over ``ranks``, and all features gathered on each.
+        kept. Windows are sharded over ``ranks``, and all features gathered on each. ``draws`` of the windows: those of
+        :meth:`draw` by default, which must be the same on all ranks.
         """
-        local = ranks.shard(windows)
-        features, order = [], []
+        draws = draws or self.draw(story.plan.lengths[windows])
+        local, row = ranks.shard(windows), {int(window): k for k, window in enumerate(windows)}
+        features: list[Tensor] = []
+        rows: list[int] = []
         for batch, front in self.front_ends(story, local, batch_frames=batch_frames):
-            features.append(self.transformer(front) if layers is None else self.layer_features(front, layers))
-            order.append(batch)
-        position = {int(window): k for k, window in enumerate(np.concatenate(order))}
-        return ranks.all_gather(torch.cat(features)[[position[int(window)] for window in local]], windows)
+            chosen = [row[int(window)] for window in batch]
+            passed = (
+                self.transformer(front, draws.take(chosen)) if layers is None else self.layer_features(front, layers)
+            )
+            features.append(passed)
+            rows += chosen
+        return ranks.all_gather(torch.cat(features)[np.argsort(rows)], windows)
+
+    def draw(self, n_samples: NDArray[np.int64]) -> Draws:
+        """What a forward pass over windows of so many samples each draws once; in evaluation mode nothing."""
+        if not self.training:
+            return NO_DRAWS
+        return draw(self.base.config, self.layer, np.array([self.n_frames(int(n)) for n in n_samples]))
 
     def front_ends(
         self, story: Story, windows: NDArray[np.int64], *, batch_frames: int | None = _FRONT_FRAMES
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Batches of windows of one length, and the feature encoder's output for them: cached, or computed now."""
         anchor = self.base.feature_projection.layer_norm.weight
-        lengths = (story.plan.ends - story.plan.starts)[windows]
+        lengths = story.plan.lengths[windows]
         for length in np.unique(lengths):
             group = windows[lengths == length]
             n_batch = len(group) if batch_frames is None else max(1, batch_frames // self.n_frames(int(length)))
@@ -157,7 +171,7 @@ class Encoder(nn.Module):
             forward = self._checkpointed(lambda part: norm(convolved(part)))
             return torch.cat([forward(part) for part in parts])
 
-    def first_hidden(self, front: Tensor) -> Tensor:
+    def first_hidden(self, front: Tensor, draws: Draws = NO_DRAWS) -> Tensor:
         """Hidden state 0 of what :meth:`front_end` gave: (n_windows, n_frames, width).
 
         Projection, SpecAugment (training), convolutional positional embedding, and Base's layer norm.
@@ -165,22 +179,21 @@ class Encoder(nn.Module):
         base, projection, encoder = self.base, self.base.feature_projection, self.base.encoder
         with nullcontext() if self.finetune == "full" else torch.no_grad():
             hidden = projection.dropout(product(projection.projection, front, front.dtype))
-            # transformers refuses a mask longer than the window, which the short windows at a story's start can be.
-            if self.training and hidden.shape[1] >= base.config.mask_time_length:
-                hidden = base._mask_hidden_states(hidden)
+            hidden = draws.mask(hidden, getattr(base, "masked_spec_embed", None))
             hidden = hidden + positional_conv(encoder.pos_conv_embed, hidden)
             if not base.config.do_stable_layer_norm:
                 hidden = encoder.layer_norm(hidden)
             return encoder.dropout(hidden)
 
-    def transformer(self, front: Tensor) -> Tensor:
+    def transformer(self, front: Tensor, draws: Draws = NO_DRAWS) -> Tensor:
         """Feature encoder's output to the frame that is read: (n_windows, n_frames, front_width) -> (n_windows, width).
 
         Windows go through in groups: what a CPU's cache holds, and what is recomputed at once with ``recompute``.
+        All of them see the same layers.
         """
-        hidden = self.first_hidden(front)
+        hidden = self.first_hidden(front, draws)
         bias = position_bias(self.base.encoder.layers[0], hidden.shape[1])
-        layers = self._checkpointed(self._layers)
+        layers = self._checkpointed(partial(self._layers, dropped=draws.dropped_layers))
         return torch.cat([layers(group, bias) for group in hidden.split(self._group_size(hidden))])
 
     def _group_size(self, hidden: Tensor) -> int:
@@ -193,14 +206,13 @@ class Encoder(nn.Module):
             return partial(checkpoint, function, use_reentrant=False)
         return function
 
-    def _layers(self, hidden: Tensor, bias: Tensor) -> Tensor:
+    def _layers(self, hidden: Tensor, bias: Tensor, dropped: frozenset[int]) -> Tensor:
         """Hidden state 0 to the frame that is read: (n_windows, n_frames, width) -> (n_windows, width)."""
         base = self.base
         dtype = torch.bfloat16 if self.precision == "bf16" else hidden.dtype
         stable, frame = base.config.do_stable_layer_norm, self._frame(hidden)
-        dropped = base.config.layerdrop if self.training else 0.0
         for index, layer in enumerate(base.encoder.layers[: self.layer]):
-            if index and dropped > 0 and torch.rand([]) < dropped:  # WavLM's layer drop never skips the first layer
+            if index in dropped:
                 continue
             if index < self._n_full_layers:
                 hidden = layer_forward(layer, hidden, bias, dtype, stable=stable)
@@ -257,7 +269,7 @@ class Encoder(nn.Module):
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """(n_windows, n_samples) at 16 kHz -> (n_windows, width)."""
-        return self.transformer(self.front_end(waveforms))
+        return self.transformer(self.front_end(waveforms), self.draw(np.full(*waveforms.shape)))
 
     def load(self, folder: Path) -> None:
         """Load the tuned weights, if any, of a model folder that was tuned on this base; every key must match."""

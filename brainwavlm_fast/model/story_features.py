@@ -146,7 +146,7 @@ def front_bytes(encoder: Encoder, story: Story, dtype: CacheType) -> int:
 
 def frames_per_window(encoder: Encoder, story: Story) -> NDArray[np.int64]:
     """Frames of each of a story's windows."""
-    lengths = story.plan.ends - story.plan.starts
+    lengths = story.plan.lengths
     of_length = {int(n): encoder.n_frames(int(n)) for n in np.unique(lengths)}
     return np.array([of_length[int(n)] for n in lengths], dtype=np.int64)
 

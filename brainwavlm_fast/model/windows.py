@@ -40,6 +40,11 @@ class WindowPlan:
         """Number of windows."""
         return len(self.starts)
 
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Samples of each window, (n_windows,): windows at a story's start are shorter."""
+        return self.ends - self.starts
+
     def rows(self, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The windows that rows ``first`` to ``last - 1`` need, and their weights, dense (last - first, n_used)."""
         part = self.weights[first:last]

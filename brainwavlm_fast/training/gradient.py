@@ -18,6 +18,8 @@ from .randomness import keyed
 from .response_loader import Responses
 from .training_data import Block, TrainingData
 
+_DROPOUT = 1  # key of what each rank draws by itself, element by element
+
 
 class BlockGradient:
     """Puts the gradient of a step's blocks into the model's parameters, the same on every rank.
@@ -100,12 +102,14 @@ class BlockGradient:
         model, block, single = self.model, self.local_block(batch), self.ranks.size == 1
         model.zero_grad(set_to_none=True)
         value = next(model.readout.parameters()).new_zeros(())
-        with keyed(self.config.seed, number, *([] if single else [self.ranks.rank])):
-            if block is not None:
-                story, carried = self.training_data.stories[block.story], self._carried_rows(block)
-                first, last, context = self.rows(block)
-                windows, weights = story.rows(first + len(carried), last)
-                features = model.encoder.encode(story, windows, ranks=self._window_ranks)
+        if block is not None:
+            story, carried = self.training_data.stories[block.story], self._carried_rows(block)
+            first, last, context = self.rows(block)
+            windows, weights = story.rows(first + len(carried), last)
+            with keyed(self.config.seed, number, self.ranks.rank if self._window_ranks.size == 1 else 0):
+                draws = model.encoder.draw(story.plan.lengths[windows])
+            with keyed(self.config.seed, number, self.ranks.rank, _DROPOUT):
+                features = model.encoder.encode(story, windows, ranks=self._window_ranks, draws=draws)
                 rows = self._join_context(block, carried, weights.to(features) @ features)
                 loss = self._loss(block, rows, context, responses) / len(batch)
                 loss.backward()

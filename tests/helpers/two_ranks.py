@@ -87,6 +87,8 @@ def main(folder: Path) -> None:
             split = "blocks" if name in ("blocks", "last") else "windows"
             found = gradients(replace(config, train=replace(config.train, parallelism=split)), blocks, ranks)
             save_file({key: value.contiguous() for key, value in found.items()}, folder / f"{name}-{ranks.rank}.st")
+        found = gradients(RunConfig.from_json(folder / "dropping.json"), BLOCKS["start"], ranks)
+        save_file({key: value.contiguous() for key, value in found.items()}, folder / f"dropping-{ranks.rank}.st")
         voxels = np.full((2, 7), np.nan)
         here = ranks.local_slice(7, multiple=2)
         voxels[:, here] = 10 * ranks.rank + np.arange(7)[here]

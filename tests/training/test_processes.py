@@ -27,6 +27,7 @@ from brainwavlm_fast.stats import significance
 from brainwavlm_fast.training import resume_run, start_run
 from brainwavlm_fast.training.checkpoint import list_checkpoints
 from brainwavlm_fast.training.log import read_log
+from tests.helpers.tiny import save_tiny
 from tests.helpers.two_ranks import BLOCKS, evaluate, gradients
 
 TESTS = Path(__file__).parent.parent
@@ -64,11 +65,19 @@ def plain(two_subjects, tiny_wavlm):
     return RunConfig(str(two_subjects), "paper", model, train)
 
 
+def dropping(plain, folder):
+    """Layers dropped and frames masked at random, no dropout."""
+    quiet = {f"{name}_dropout": 0.0 for name in ("hidden", "activation", "attention", "feat_proj")}
+    wavlm = save_tiny(folder / "dropping", layerdrop=0.5, mask_time_prob=0.4, **quiet)
+    return replace(plain, model=replace(plain.model, model=str(wavlm), layer=4, regularizers=True))
+
+
 @pytest.fixture(scope="module")
 def job(plain, tmp_path_factory):
     """What two processes left behind, and beside it the runs of one."""
     folder = tmp_path_factory.mktemp("job")
     plain.to_json(folder / "plain.json")
+    dropping(plain, folder).to_json(folder / "dropping.json")
     replace(plain, model=replace(plain.model, regularizers=True)).to_json(folder / "regularised.json")
     few = replace(plain, model=replace(plain.model, stride=4.0, lanczos_lobes=1))
     replace(few, train=replace(few.train, block_size=1, block_context=False)).to_json(folder / "few-windows.json")
@@ -118,6 +127,19 @@ def test_two_processes_have_one_processs_loss_and_gradients(job, plain, name):
             scale = expected[key].abs().max()
             assert scale > 0, key
             assert (own[key] - expected[key]).abs().max() <= 1e-12 * scale, key
+
+
+def test_two_processes_share_one_processs_subnetwork(job):
+    """Layer drop and SpecAugment's masks do not depend on how many processes there are."""
+    config = RunConfig.from_json(job / "dropping.json")
+    expected = gradients(config, BLOCKS["start"], SINGLE_PROCESS)
+    quiet = gradients(replace(config, model=replace(config.model, regularizers=False)), BLOCKS["start"], SINGLE_PROCESS)
+    assert expected["values"][0] != quiet["values"][0]
+    for rank in (0, 1):
+        found = load_file(job / f"dropping-{rank}.st")
+        for key in expected.keys() - {"values"}:
+            difference = found.get(key, torch.zeros(())) - expected[key]
+            assert difference.abs().max() <= 1e-12 * expected[key].abs().max(), key
 
 
 def test_two_processes_train_one_processs_run(job):
