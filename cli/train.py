@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -65,7 +64,9 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the run, to be made.", show_default="runs/SUBJECT-VOXELS")
     ] = None,
-    resume: Annotated[Path | None, typer.Option("--resume", help="Continue this run, as it was configured.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="Continue this run, as it was configured, or for more --epochs.")
+    ] = None,
     as_json: JsonOption = False,
     **options: Any,
 ) -> None:
@@ -86,13 +87,14 @@ def train(
         config = _configuration(data, chosen)
         summary = start_run(out or Path("runs") / config.train.label, config, progress=progress())
     else:
-        given = [*chosen, *(name for name, value in (("data", data), ("out", out)) if value is not None)]
-        if given:
+        may = [setting.name for setting in _TABLE if setting.option.changeable]
+        fixed = [*(name for name in chosen if name not in may), *(["out"] if out is not None else [])]
+        if fixed:
             raise ConfigError(
-                f"--resume takes everything from {resume / 'config.json'}; it cannot be changed ({', '.join(given)}). "
-                "Start a new run with another --out instead."
+                f"--resume takes {', '.join(fixed)} from {resume / 'config.json'}; a run that has begun can change no "
+                f"more than data, {', '.join(may)}. Start a new run with another --out instead."
             )
-        summary = resume_run(resume, progress=progress())
+        summary = resume_run(resume, data=data, changes=chosen, progress=progress())
     if first_process():
         _report(summary, as_json)
 
@@ -134,9 +136,7 @@ def _configuration(data: Path | None, chosen: dict[str, Any]) -> RunConfig:
     dataset = find_dataset(data)
     chosen["subject"], *more = map(dataset.subject, subjects)
     chosen["more_subjects"] = tuple(more)
-    model = replace(model, **{s.name: chosen[s.name] for s in settings(ModelConfig) if s.name in chosen})
-    train = replace(train, **{s.name: chosen[s.name] for s in settings(TrainConfig) if s.name in chosen})
-    return RunConfig(str(dataset.root.resolve()), preset, model, train)
+    return RunConfig(str(dataset.root.resolve()), preset, model, train).with_settings(chosen)
 
 
 def _report(summary: dict[str, Any], as_json: bool) -> None:

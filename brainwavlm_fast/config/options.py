@@ -25,7 +25,7 @@ class Option:
     ``bounds`` are (least, below) and hold for each item of a list; ``positive`` leaves the least value out. ``flags``
     are hidden options that stand for one value each; ``follows`` names the field whose value is taken where only that
     one is given; a field ``given_with`` another has no option of its own. ``later`` marks a field that configurations
-    written before it was there lack: its default holds.
+    written before it was there lack: its default holds. A ``changeable`` one may change in a run that has begun.
     """
 
     help: str
@@ -41,6 +41,7 @@ class Option:
     path: bool = False
     required: bool = False
     later: bool = False
+    changeable: bool = False
 
 
 def option(default: Any, help: str, **table: Any) -> Any:

@@ -8,6 +8,7 @@ The numbers of the ``paper`` preset are BrainWavLM's (Vattikonda, Vaidya, Antone
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 from ..errors import ConfigError, suggest
 from ..files import read_json, write_json
-from .options import check_settings, documented, option
+from .options import check_settings, documented, option, settings
 from .serialize import as_dict, from_dict, package_version
 
 Token = Literal["first", "last", "mean"]
@@ -40,7 +41,9 @@ class ModelConfig:
     """What turns audio into predicted responses."""
 
     model: str = _model(
-        "microsoft/wavlm-base-plus", "WavLM to start from: a folder, or a name on the Hugging Face hub."
+        "microsoft/wavlm-base-plus",
+        "WavLM to start from: a folder, or a name on the Hugging Face hub.",
+        changeable=True,  # where it is; its weights are held against those that the run began with
     )
     layer: int = _model(
         9, "Hidden state to read: 0 is the input of the first transformer layer, k the output of layer k.", bounds=_ANY
@@ -131,15 +134,24 @@ class TrainConfig:
     )
     lr_encoder: float = _training(1e-4, "Adam's learning rate for the encoder.", bounds=_ANY, old_names=("lr",))
     lr_readout: float = _training(1e-4, "Adam's learning rate for the readout.", bounds=_ANY)
-    epochs: int = _training(20, "Passes over the training stories.", bounds=_COUNT)
+    epochs: int = _training(20, "Passes over the training stories.", bounds=_COUNT, changeable=True)
     seed: int = _training(42, "Seed of the order of stories, the initial readout and dropout.", bounds=_ANY)
     precision: Precision = _speed("fp32", "Type of the transformer's matrix products; all else stays in fp32.")
-    save_every: int = _training(200, "Training steps between checkpoints within an epoch.", bounds=_COUNT)
+    save_every: int = _training(
+        200, "Training steps between checkpoints within an epoch.", bounds=_COUNT, changeable=True
+    )
     cache_gb: float = _speed(
-        4.0, "The frozen feature encoder's output is kept in memory if it fits in this many GiB.", bounds=_ANY
+        4.0,
+        "The frozen feature encoder's output is kept in memory if it fits in this many GiB.",
+        bounds=_ANY,
+        changeable=True,
     )
     cache_dir: str = _speed(
-        "", "Keep that output on disk instead, in this folder, which runs may share.", path=True, later=True
+        "",
+        "Keep that output on disk instead, in this folder, which runs may share.",
+        path=True,
+        later=True,
+        changeable=True,
     )
     cache_dtype: CacheType = _speed("fp16", "Type of the kept output.", later=True)
     activation_checkpointing: ActivationCheckpointing = _speed(
@@ -149,6 +161,7 @@ class TrainConfig:
         old_names=("memory",),
         old_values={"keep": "off", "recompute": "on"},
         later=True,
+        changeable=True,
     )
     more_subjects: tuple[str, ...] = _data(
         (),
@@ -167,6 +180,7 @@ class TrainConfig:
         "GiB of memory for responses (on a GPU at most half of what is free); the rest is read ahead of its turn.",
         bounds=_ANY,
         later=True,
+        changeable=True,
     )
     parallelism: Parallelism = _speed(
         "windows",
@@ -224,6 +238,12 @@ class RunConfig:
     )
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def with_settings(self, values: Mapping[str, Any]) -> RunConfig:
+        """The configuration with some fields, of the model's and the training's, changed."""
+        model = {s.name: values[s.name] for s in settings(ModelConfig) if s.name in values}
+        train = {s.name: values[s.name] for s in settings(TrainConfig) if s.name in values}
+        return replace(self, model=replace(self.model, **model), train=replace(self.train, **train))
 
     def to_json(self, path: Path | str) -> None:
         """Write the configuration, and the package's version, atomically."""

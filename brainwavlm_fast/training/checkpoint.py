@@ -9,6 +9,7 @@ Only the last two keep their optimizer.
 from __future__ import annotations
 
 import shutil
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ..config import ModelConfig, RunConfig, TrainConfig, as_dict, settings
 from ..errors import BwlmError, CheckpointError
 from ..files import atomic_folder, provenance, read_json, sha256, write_json
 from ..model import BrainWavLM
@@ -52,6 +54,7 @@ def save_checkpoint(
     model: BrainWavLM,
     optimizer: torch.optim.Optimizer,
     *,
+    train: TrainConfig,
     end_of_epoch: bool,
     context: CarriedContext | None = None,
 ) -> None:
@@ -73,6 +76,7 @@ def save_checkpoint(
                 save_tensors(temporary / _CARRIED, {"rows": context.rows})
                 state |= {"carried": {"story": context.story, "start": context.start}}
             hashes = {str(p.relative_to(temporary)): sha256(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
+            state |= {"settings": as_dict(model.config) | as_dict(train)}
             state |= {"end_of_epoch": end_of_epoch, "files": hashes, "provenance": provenance()}
             write_json(temporary / _STATE, state)
     except (OSError, SafetensorError) as error:
@@ -130,6 +134,38 @@ def load_checkpoint(
     model.load(folder)
     _load_optimizer(folder / _OPTIMIZER, model, optimizer)
     return position, None if carried is None else CarriedContext(*carried, load_tensors(folder / _CARRIED)["rows"])
+
+
+def require_same_settings(folder: Path, config: RunConfig) -> None:
+    """Refuse to go on from a checkpoint with settings that decide its numbers and were others when it was saved.
+
+    Raises
+    ------
+    CheckpointError
+        A setting is another, or fewer epochs are asked for than are done.
+    """
+    state = read_json(folder / _STATE)
+    now, saved = as_dict(config.model) | as_dict(config.train), state.get("settings")
+    if not isinstance(saved, dict):
+        warnings.warn(
+            f"{folder} was saved by an earlier version; whether settings changed is not checked.", stacklevel=1
+        )
+        return
+    table = (*settings(ModelConfig), *settings(TrainConfig))
+    changed = [
+        f"{s.name} is {now[s.name]!r} and was {saved[s.name]!r}"
+        for s in table
+        if not s.option.changeable and s.name in saved and now[s.name] != saved[s.name]
+    ]
+    if changed:
+        raise CheckpointError(
+            f"the run was trained so far with other settings than its config.json holds now: {'; '.join(changed)}. Put "
+            "them back, or start a new run with another --out."
+        )
+    if config.train.epochs < int(state["epoch"]):
+        raise CheckpointError(
+            f"epochs is {config.train.epochs}, but {state['epoch']} are done; give that many or more."
+        )
 
 
 def _optimizer_tensors(model: BrainWavLM, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -219,7 +219,13 @@ class Loop:
         if gradient.ranks.is_main:
             context = None if end_of_epoch else gradient.carried_context
             save_checkpoint(
-                self.run, self.position, gradient.model, self.optimizer, end_of_epoch=end_of_epoch, context=context
+                self.run,
+                self.position,
+                gradient.model,
+                self.optimizer,
+                train=gradient.config,
+                end_of_epoch=end_of_epoch,
+                context=context,
             )
         self._step_started = time.perf_counter()
 

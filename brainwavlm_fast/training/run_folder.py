@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 from ..config import RunConfig, as_dict
-from ..data import SAMPLE_RATE, Dataset, StorySplit, open_hdf5
+from ..data import SAMPLE_RATE, Dataset, StorySplit, find_dataset, open_hdf5
 from ..distributed import Ranks, opened_ranks
 from ..errors import BwlmError, CheckpointError
 from ..files import atomic_path, provenance, read_json, write_json
 from ..memory import GIB, peak_memory
 from ..model import BrainWavLM, CacheStatus, cache_front_ends, free_memory, step_memory
 from ..progress import Progress
-from .checkpoint import Position, clear_unfinished, latest_checkpoint, load_checkpoint
+from .checkpoint import Position, clear_unfinished, latest_checkpoint, load_checkpoint, require_same_settings
 from .gradient import BlockGradient
 from .log import RunLog, read_log
 from .loop import Loop, make_optimizer
@@ -61,10 +61,27 @@ def start_run(run: Path | str, config: RunConfig, *, progress: Progress | None =
             return _train(run, config, gradient, None, progress)
 
 
-def resume_run(run: Path | str, *, progress: Progress | None = None) -> dict[str, Any]:
+def resume_run(
+    run: Path | str,
+    *,
+    data: Path | str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     """Continue a run from its last checkpoint, giving the numbers of a run that was never stopped.
 
     A run that is complete returns its summary unchanged. The number of processes may be another one than before.
+
+    Parameters
+    ----------
+    run : Path | str
+        Its folder.
+    data : Path | str, optional
+        The data set, if it has moved.
+    changes : Mapping[str, Any], optional
+        Settings that a run may change once it has begun: more ``epochs``, where the ``model`` is, memory and caches.
+    progress : Progress, optional
+        Where to report.
 
     Raises
     ------
@@ -74,18 +91,26 @@ def resume_run(run: Path | str, *, progress: Progress | None = None) -> dict[str
     run, progress = Path(run), progress or Progress()
     if not (run / _CONFIG).is_file():
         raise CheckpointError(f"{run} is not a run (no {_CONFIG}); give the folder that `bwlm train --out` made.")
-    config = RunConfig.from_json(run / _CONFIG)
+    recorded = RunConfig.from_json(run / _CONFIG)
+    config = recorded.with_settings(changes or {})
+    if data is not None:
+        config = replace(config, data=str(find_dataset(data).root.resolve()))
     if (run / _SUMMARY).exists():
-        progress.say(f"{run} is complete; nothing to do.")
-        return dict(read_json(run / _SUMMARY))
+        summary = dict(read_json(run / _SUMMARY))
+        if config.train.epochs <= summary["epochs"]:
+            progress.say(f"{run} is complete; nothing to do.")
+            return summary
     with opened_ranks() as ranks, _claimed(run, ranks):
         progress = progress if ranks.is_main else Progress()
         if ranks.is_main:
             clear_unfinished(run)
         checkpoint = ranks.broadcast_from_main(lambda: latest_checkpoint(run))
+        require_same_settings(checkpoint, config)
         training_data = _open(config, ranks, progress)
         _require_same_voxels(run, training_data)
         gradient = _make_gradient(config, training_data, ranks)
+        if ranks.is_main and config != recorded:
+            config.to_json(run / _CONFIG)
         return _train(run, _settle_memory(config, gradient, progress), gradient, checkpoint, progress)
 
 

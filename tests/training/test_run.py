@@ -237,7 +237,7 @@ def test_a_checkpoint_of_another_configuration(stopped):
     values = json.loads(path.read_text())
     values["model"]["lora_rank"] = 2
     path.write_text(json.dumps(values))
-    with pytest.raises(CheckpointError, match="another configuration"):
+    with pytest.raises(CheckpointError, match="lora_rank is 2 and was 4"):
         resume_run(stopped)
 
 
