@@ -90,6 +90,7 @@ def limited(pair: Pair, limit: float) -> dict[str, Any]:
         needed = step_memory(pair.model.encoder, pair.model, n_windows=_N_WINDOWS, n_samples=64_000)
         chosen = needed.choose(int(limit * GIB))
         pair.model.encoder.recompute = chosen == "on"
-        result[precision] = {"memory": chosen, "estimate_gib": vars(needed)[chosen] / GIB}
+        estimate = needed.recompute if chosen == "on" else needed.keep
+        result[precision] = {"activation_checkpointing": chosen, "estimate_gib": estimate / GIB}
         result[precision] |= project(pair, pair.story("fp16"), n_steps=20)
     return result

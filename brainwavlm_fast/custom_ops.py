@@ -15,7 +15,7 @@ from .kernels import _C
 def correlation(x: Tensor, y: Tensor, weights: Tensor | None, axis: int, num_threads: int) -> Tensor:
     x, y, w = _rows(x), _rows(y), _row(weights) if axis == 1 else None
     r = x.new_empty((1, x.shape[1 - axis]))
-    _launch(_C.correlation, x, y, axis, w, r, None, 0.0, None, num_threads)
+    _launch(_C.correlation, x, y, axis, w, r, None, 0.0, None, _workspace(x, axis), num_threads)
     return r[0].clone() if x.is_cuda else r[0]
 
 
@@ -30,7 +30,7 @@ def _correlation_backward(
 ) -> Tensor:
     x, y, w, g = _rows(x), _rows(y), _row(weights) if axis == 1 else None, g.contiguous()[None]
     r, gx = torch.empty_like(g), x.new_empty(x.shape)
-    _launch(_C.correlation, x, y, axis, w, r, g, 0.0, gx, num_threads)
+    _launch(_C.correlation, x, y, axis, w, r, g, 0.0, gx, _workspace(x, axis), num_threads)
     if axis == 0 and weights is not None:
         gx.masked_fill_(weights == 0, 0)  # nothing comes of a voxel that does not count, NaN or not
     return gx
@@ -163,6 +163,11 @@ def _launch(operation: Callable[..., None], x: Tensor, *others: Any) -> None:
     """Run an operation of the core on tensors and numbers, on the current stream of the first tensor's device."""
     stream = torch.cuda.current_stream(x.device).cuda_stream if x.is_cuda else 0
     operation(*(_as_buffer(a) if isinstance(a, Tensor) else a for a in (x, *others)), stream)
+
+
+def _workspace(x: Tensor, axis: int) -> Tensor:
+    """What a correlation's rows are summed in, in parts; on the host nothing."""
+    return x.new_empty((_C.correlation_workspace(_as_buffer(x), axis), 6), dtype=torch.float64)
 
 
 def _as_buffer(x: Tensor) -> Any:

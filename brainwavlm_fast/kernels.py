@@ -73,7 +73,7 @@ def correlation(x: ArrayLike, y: ArrayLike, *, axis: int, num_threads: int = 0) 
         x, y, axis = x.T, y.T, 1 - axis
     x, y = row_major(x), row_major(y)
     r = empty(x, (1, x.shape[1 - axis]))
-    _C.correlation(x, y, axis, None, r, None, 0.0, None, num_threads, stream(x))
+    _C.correlation(x, y, axis, None, r, None, 0.0, None, _workspace(x, axis), num_threads, stream(x))
     row: Array = r[0]
     return row
 
@@ -130,16 +130,22 @@ def _loss(
     check_axis(axis)
     w = None if weights is None else check_weights(weights, x.shape[1])
     n = x.shape[1 - axis]
-    r, gx = empty(x, (1, n)), empty(x, x.shape) if with_gradient else None
+    r, gx, sums = empty(x, (1, n)), empty(x, x.shape) if with_gradient else None, _workspace(x, axis)
     if axis == 1 or w is None:
         across = None if w is None else beside(x, w[None])
-        _C.correlation(x, y, axis, across, r, None, -1.0 / max(n, 1), gx, num_threads, stream(x))
+        _C.correlation(x, y, axis, across, r, None, -1.0 / max(n, 1), gx, sums, num_threads, stream(x))
         return (-float(r.mean(dtype=np.float64)) if n else 0.0), gx
     share = w / (w.sum() or 1.0)
-    _C.correlation(x, y, axis, None, r, beside(x, -share[None]), 0.0, gx, num_threads, stream(x))
+    _C.correlation(x, y, axis, None, r, beside(x, -share[None]), 0.0, gx, sums, num_threads, stream(x))
     if gx is not None:
         gx[:, array_library({"x": gx}).asarray(w == 0)] = 0
     return -float(np.dot(to_host(r)[0, w > 0], share[w > 0])), gx
+
+
+def _workspace(x: Array, axis: int) -> Array:
+    """What a correlation's rows are summed in, in parts; on the host nothing."""
+    made: Array = array_library({"x": x}).empty((_C.correlation_workspace(x, axis), 6))
+    return made
 
 
 def delay_stack(

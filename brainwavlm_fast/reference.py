@@ -60,8 +60,10 @@ def correlation_loss(
     """Minus the mean correlation; ``axis`` 1 is the paper's loss: across voxels, averaged over TRs (equation 1).
 
     ``weights`` (n_voxels,), at least 0: sums over voxels become weighted sums, in the correlations (``axis`` 1) or in
-    their mean (``axis`` 0).
+    their mean (``axis`` 0). 0 where nothing counts.
     """
+    if np.shape(pred)[1 - axis] == 0:
+        return 0.0
     if weights is None:
         return -float(np.mean(correlation(pred, target, axis=axis, eps=eps)))
     x, y, w = _counted(pred, target, weights)

@@ -31,7 +31,7 @@ struct Launch {
 // Population moments, no cancellation. r = 0 with zero gradient where x or y is constant to rounding. A NaN
 // stays in its row (column): r and gx are NaN there and nowhere else. With weights, r is the weighted
 // correlation; a column of weight 0 does not count even where it is NaN.
-// Workspace: CPU, the sums of a block of columns on each thread's stack; CUDA, none.
+// Workspace: CPU, the sums of a block of columns on each thread's stack; CUDA, of rows `workspace`.
 struct CorrelationArgs {
     View x, y;     // (rows, cols)
     int axis = 1;  // 0 or 1
@@ -39,14 +39,16 @@ struct CorrelationArgs {
     View r;        // (1, n), output
     View g;        // (1, n), optional: without it g_i = g_all for every i
     double g_all = 0;
-    View gx;  // (rows, cols), optional output
+    View gx;         // (rows, cols), optional output
+    View workspace;  // (correlation_workspace(), 6), double, overwritten; the CPU needs no row of it
 };
 namespace cpu {
 void correlation(const CorrelationArgs&, const Launch&);
 }
 namespace cuda {
+int64_t correlation_workspace(const View& x, int axis);
 void correlation(const CorrelationArgs&, const Launch&);
-}
+}  // namespace cuda
 
 // ---- delay_stack -----------------------------------------------------------------------------------------
 // FIR stack: out[t, k * cols + f] = z[context + t - delays[k], f] where that row lies in the run of row

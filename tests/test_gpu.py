@@ -34,7 +34,9 @@ def pair(n_trs, n_voxels, dtype, *, mean=0.0):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (10, 1), (2, 33), (10, 511), (17, 1025), (291, 2000)])
+@pytest.mark.parametrize(
+    "shape", [(0, 3), (3, 0), (1, 1), (10, 1), (2, 33), (10, 511), (17, 1025), (291, 2000), (3, 140_000)]
+)
 def test_correlation_and_its_gradient_are_their_definition(shape, axis, dtype):
     x, y = pair(*shape, dtype, mean=3.0)
     eps = torch.finfo(dtype).eps
@@ -47,7 +49,8 @@ def test_correlation_and_its_gradient_are_their_definition(shape, axis, dtype):
     expected = reference.correlation_loss_backward(n_x, n_y, axis=axis, eps=eps)
     assert abs(loss.item() - reference.correlation_loss(n_x, n_y, axis=axis, eps=eps)) <= 30 * eps
     error = np.abs(x.grad.cpu().numpy() - expected).max(initial=0)
-    assert error <= 1e3 * eps * max(np.abs(expected).max(initial=0), eps)
+    # Of two values r is 1 or -1, and its gradient what is left of terms of the size of its share in the loss.
+    assert error <= 1e3 * eps * max(np.abs(expected).max(initial=0), 1 / max(shape[1 - axis], 1))
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -72,6 +75,32 @@ def test_constant_and_nan_stay_where_they_are(axis):
     others = [k for k in range(40) if k not in (3, 5)]
     assert r[others].isfinite().all()
     assert gradient[others].isfinite().all()
+
+
+def test_a_row_of_many_parts_counts_only_what_counts():
+    """Parts of a row without a single voxel that counts, and a constant row as wide as several parts."""
+    x, y = pair(3, 30_000, torch.float64, mean=50.0)
+    weights = torch.zeros(30_000, device="cuda", dtype=torch.float64)
+    weights[9_000:9_100] = 2.0
+    x[1] = 0.1
+    r = ops.correlation_loss(x, y, axis=1, weights=weights)
+    expected = reference.correlation_loss(*(a.cpu().numpy() for a in (x, y)), axis=1, weights=weights.cpu().numpy())
+    assert abs(r.item() - expected) < 1e-14
+    assert ops.correlation(x, y, axis=1)[1] == 0
+
+
+@pytest.mark.parametrize("context", [0, 3])
+def test_more_runs_than_a_launch_takes(context):
+    onsets = [0, *range(5, 1800, 3)]
+    x = torch.randn(1803, 7, device="cuda", dtype=torch.float64, requires_grad=True)
+    found = ops.delay_stack(x, [2, -1], run_onsets=onsets, zscore=True, context=context)
+    wide, g = x.detach().cpu().numpy(), torch.randn_like(found)
+    z = reference.zscore(wide, run_onsets=onsets)
+    wanted = reference.delay_stack(z, [2, -1], run_onsets=onsets, context=context)
+    np.testing.assert_allclose(found.detach().cpu(), wanted, atol=1e-10)
+    found.backward(g)
+    gz = reference.delay_stack_backward(g.cpu().numpy(), [2, -1], run_onsets=onsets, context=context, n_rows=1803)
+    np.testing.assert_allclose(x.grad.cpu(), reference.zscore_backward(gz, wide, run_onsets=onsets), atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -182,7 +211,7 @@ def test_cupy_arrays_need_no_torch(axis):
     inputs = [x, y, y, x, shrink, shrink.mean(axis=1), shrink[0]]
     moments = kernels.ridge_moments(*map(cupy.asarray, inputs))
     for value, wanted in zip(moments, kernels.ridge_moments(*inputs), strict=True):
-        np.testing.assert_allclose(value.get(), wanted, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(value.get(), wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -301,7 +330,7 @@ def test_bfloat16_points_where_float32_does(tmp_path):
     loss, exact = gradient_of(model, story)
     model.encoder.use_precision("bf16")
     rounded_loss, rounded = gradient_of(model, story)
-    assert abs(rounded_loss - loss) < 2e-2 * abs(loss)
+    assert abs(rounded_loss - loss) < 5e-3  # of a mean correlation
     assert torch.nn.functional.cosine_similarity(rounded, exact, dim=0) > 0.99
 
 

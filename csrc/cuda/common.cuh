@@ -36,4 +36,19 @@ __device__ double block_sum(double value) {
     return total;
 }
 
+// Blocks whose threads share columns: threadIdx.x is the column, threadIdx.y the lane, which takes every
+// kLanes-th row. Blocks are dim3(kColumns, kLanes).
+constexpr int kColumns = 32, kLanes = 8;
+
+// The sum over a column's lanes, in a fixed order, for every thread.
+__device__ inline double lane_sum(double value) {
+    __shared__ double shared[kLanes][kColumns];
+    __syncthreads();
+    shared[threadIdx.y][threadIdx.x] = value;
+    __syncthreads();
+    double total = 0;
+    for (int lane = 0; lane < kLanes; ++lane) total += shared[lane][threadIdx.x];
+    return total;
+}
+
 }  // namespace bwlm::cuda
