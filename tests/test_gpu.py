@@ -277,10 +277,11 @@ def test_a_training_step_is_the_cpus(tmp_path, recompute):
         loss.backward()
         results.append((loss.item(), {n: p.grad.cpu() for n, p in model.named_parameters() if p.grad is not None}))
     (cpu_loss, cpu), (gpu_loss, gpu) = results
-    assert abs(cpu_loss - gpu_loss) <= 1e-9 * abs(cpu_loss)
+    # torch's weight norm, of the positional convolution, takes its square root in float32 on a GPU, also in float64.
+    assert abs(cpu_loss - gpu_loss) <= 1e-7
     assert cpu.keys() == gpu.keys()
     for name, gradient in cpu.items():
-        assert (gpu[name] - gradient).abs().max() <= 1e-8 * gradient.abs().max(), name
+        assert (gpu[name] - gradient).abs().max() <= 1e-6 * gradient.abs().max(), name
 
 
 def a_story(tmp_path, **changes):
