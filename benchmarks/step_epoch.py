@@ -80,7 +80,7 @@ def matrix_rate() -> float:
 
 
 def limited(pair: Pair, limit: float) -> dict[str, Any]:
-    """Ours alone with ``limit`` GiB of a GPU: what ``--memory auto`` would choose, in both precisions."""
+    """Ours alone with ``limit`` GiB of a GPU, with the activation checkpointing that is chosen then, in both types."""
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(limit * GIB / total)
     result: dict[str, Any] = {}
@@ -88,7 +88,7 @@ def limited(pair: Pair, limit: float) -> dict[str, Any]:
     for precision in precisions:
         pair.model.encoder.use_precision(precision)
         needed = step_memory(pair.model.encoder, pair.model, n_windows=_N_WINDOWS, n_samples=64_000)
-        chosen = needed.choose(int(limit * GIB))
+        chosen = needed.choose(int(limit * GIB) - torch.cuda.memory_allocated())
         pair.model.encoder.recompute = chosen == "on"
         estimate = needed.recompute if chosen == "on" else needed.keep
         result[precision] = {"activation_checkpointing": chosen, "estimate_gib": estimate / GIB}

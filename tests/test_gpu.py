@@ -275,7 +275,9 @@ def test_a_training_step_is_the_cpus(tmp_path, recompute):
         model.zero_grad()
         loss = training_loss("voxels", model(story, 2, 12), measured.to(device))
         loss.backward()
-        results.append((loss.item(), {n: p.grad.cpu() for n, p in model.named_parameters() if p.grad is not None}))
+        # Copies: moving the model moves its gradients, too.
+        gradients = {n: p.grad.cpu().clone() for n, p in model.named_parameters() if p.grad is not None}
+        results.append((loss.item(), gradients))
     (cpu_loss, cpu), (gpu_loss, gpu) = results
     # torch's weight norm, of the positional convolution, takes its square root in float32 on a GPU, also in float64.
     assert abs(cpu_loss - gpu_loss) <= 1e-7
