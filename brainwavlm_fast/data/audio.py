@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..cached_files import cache_folder, cached, file_digest, key_digest
 from ..errors import DataError
+from ..files import unreadable
+from .numbers import require_finite
 from .timing import TR, response_times
 from .tree import Dataset
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 16_000
 _METHOD = "soxr-vhq-mean-1"  # of resampling; named anew whenever the same file would give other samples
+_SILENT = 1e-5  # root mean square; a bit of 16 is 3e-5
+_CANCELED = 0.1  # of the channels' loudness; 0.7 where one is silent or both differ
 
 
 def audio_identity(path: Path) -> dict[str, str]:
@@ -45,7 +49,8 @@ def load_audio(path: Path | str, *, cache: Path | None = None) -> NDArray[np.flo
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such audio file.")
-    key = audio_identity(path)
+    with _open(path):
+        key = audio_identity(path)
     return cached(
         (cache or cache_folder("audio")) / f"{path.stem}-{key_digest(key)}.hf5",
         key,
@@ -55,15 +60,15 @@ def load_audio(path: Path | str, *, cache: Path | None = None) -> NDArray[np.flo
     )
 
 
-def require_sound(dataset: Dataset, story: str) -> Path:
-    """The path of a story's sound, which must be complete and reach the story's last response.
+def story_audio(dataset: Dataset, story: str) -> NDArray[np.float32]:
+    """A story's sound, which must be complete, audible, and reach the story's last response: float32 (n_samples,).
 
-    Both ``bwlm check`` and training ask here, before any sample is decoded.
+    Whatever needs a story's sound asks here, ``bwlm check`` and training alike.
 
     Raises
     ------
     DataError
-        The file is missing, not fetched, not audio, empty, truncated, or ends before the last response.
+        The file is missing, not fetched, not audio, empty, truncated, silent, or ends before the last response.
     """
     path = dataset.require(dataset.audio_path(story))
     with _open(path) as file:
@@ -71,7 +76,27 @@ def require_sound(dataset: Dataset, story: str) -> Path:
     last = response_times(dataset.n_trs(story))[-1]
     if seconds < last - TR / 2:
         raise DataError(f"{path} lasts {seconds:.1f} s, but its last response is centered at {last:.0f} s.")
-    return path
+    samples = load_audio(path)
+    if _loudness(samples) < _SILENT:
+        raise DataError(f"{path} is silent; nothing can be learned from it. Download it again.")
+    return samples
+
+
+def require_audio(samples: ArrayLike, what: str = "audio") -> NDArray[np.float32]:
+    """Samples of one channel as float32 (n_samples,), all of them numbers.
+
+    Raises
+    ------
+    DataError
+        They have another number of axes, or hold NaN or infinity; says which sample.
+    """
+    audio = np.asarray(samples)
+    if audio.ndim != 1 or audio.dtype.kind not in "fiu":
+        raise DataError(
+            f"{what}: expected samples of one channel (n_samples,), got shape {audio.shape} of {audio.dtype}; average "
+            "channels first."
+        )
+    return require_finite(audio, what)
 
 
 @contextmanager
@@ -79,10 +104,13 @@ def _open(path: Path) -> Iterator[soundfile.SoundFile]:
     import soundfile
 
     try:
-        with soundfile.SoundFile(path) as file:
-            yield file
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as audio ({error}); download it again.") from error
+        path.open("rb").close()  # libsndfile does not say why the system refuses
+        file = soundfile.SoundFile(path)
+    except (OSError, soundfile.LibsndfileError) as error:
+        damaged = f"{path} cannot be read as audio ({error}); download it again."
+        raise DataError(unreadable(path, error, otherwise=damaged)) from error
+    with file:
+        yield file
 
 
 def _require_samples(path: Path, n_samples: int, promised: int) -> int:
@@ -95,15 +123,30 @@ def _require_samples(path: Path, n_samples: int, promised: int) -> int:
 
 
 def _read(path: Path) -> NDArray[np.float32]:
+    import soundfile
     import soxr
 
     with _open(path) as file:
         promised, rate = file.frames, file.samplerate
-        samples = file.read(dtype="float32", always_2d=True)
+        try:
+            samples = file.read(dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise DataError(f"{path} cannot be read as audio ({error}); download it again.") from error
     _require_samples(path, len(samples), promised)
-    if not np.isfinite(samples).all():
-        raise DataError(f"{path} holds samples that are not numbers; download it again.")
-    return soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE, quality="VHQ").astype(np.float32, copy=False)
+    samples = require_finite(samples, f"{path}, samples and channels")
+    mono = samples.mean(axis=1)
+    if _loudness(mono) < _CANCELED * _loudness(samples):
+        raise DataError(
+            f"{path}: its channels cancel each other when they are averaged (one is the other turned over); turn one "
+            "back, or keep one only."
+        )
+    return soxr.resample(mono, rate, SAMPLE_RATE, quality="VHQ").astype(np.float32, copy=False)
+
+
+def _loudness(samples: NDArray[np.float32]) -> float:
+    """Root mean square around the mean."""
+    flat = samples.ravel()
+    return float(np.sqrt(max(0.0, np.dot(flat, flat) / flat.size - flat.mean(dtype=np.float64) ** 2)))
 
 
 def _riff_frames(path: Path) -> int:
@@ -118,8 +161,16 @@ def _riff_frames(path: Path) -> int:
             if chunk[:4] == b"fmt ":
                 frame = int.from_bytes(file.read(size)[12:14], "little")
             elif chunk[:4] == b"data":
-                streamed = size in (0, 0xFFFFFFFF)  # written by a pipe that did not know the length
-                return size // frame if frame and not streamed else 0
+                return size // frame if frame and not _is_placeholder(size) else 0
             else:
                 file.seek(size + size % 2, 1)
     return 0
+
+
+def _is_placeholder(size: int) -> bool:
+    """Whether a header's size was written into a pipe, by a program that did not know the length yet.
+
+    Such are 0 and the largest sizes with or without a sign, less a header or rounded to blocks: 0x7FFFF000 (SoX),
+    0x7FFFFF00 (arecord), 0xFFFF0000 (GStreamer), 0xFFFFFFFF (FFmpeg).
+    """
+    return size == 0 or size >= 0xFFFF0000 or 0x7FFF0000 <= size <= 0x80000000
