@@ -16,6 +16,7 @@ from ..files import unreadable
 from .numbers import require_finite
 from .timing import TR, response_times
 from .tree import Dataset
+from .wav import read_wav_header, with_length
 
 if TYPE_CHECKING:
     import soundfile
@@ -91,10 +92,10 @@ def require_audio(samples: ArrayLike, what: str = "audio") -> NDArray[np.float32
         They have another number of axes, or hold NaN or infinity; says which sample.
     """
     audio = np.asarray(samples)
-    if audio.ndim != 1 or audio.dtype.kind not in "fiu":
+    if audio.ndim != 1 or audio.dtype.kind != "f":
         raise DataError(
-            f"{what}: expected samples of one channel (n_samples,), got shape {audio.shape} of {audio.dtype}; average "
-            "channels first."
+            f"{what}: expected samples of one channel, floats (n_samples,) from -1 to 1, got {audio.dtype} of shape "
+            f"{audio.shape}; average channels, and divide whole numbers by their largest, first."
         )
     return require_finite(audio, what)
 
@@ -104,8 +105,8 @@ def _open(path: Path) -> Iterator[soundfile.SoundFile]:
     import soundfile
 
     try:
-        path.open("rb").close()  # libsndfile does not say why the system refuses
-        file = soundfile.SoundFile(path)
+        header = read_wav_header(path)  # and libsndfile does not say why the system refuses
+        file = soundfile.SoundFile(with_length(path, header) if header and header.unknown_at else path)
     except (OSError, soundfile.LibsndfileError) as error:
         damaged = f"{path} cannot be read as audio ({error}); download it again."
         raise DataError(unreadable(path, error, otherwise=damaged)) from error
@@ -116,7 +117,8 @@ def _open(path: Path) -> Iterator[soundfile.SoundFile]:
 def _require_samples(path: Path, n_samples: int, promised: int) -> int:
     if n_samples == 0:
         raise DataError(f"{path} holds no samples; download it again.")
-    promised = max(promised, _riff_frames(path))
+    header = read_wav_header(path)
+    promised = max(promised, header.promised if header else 0)
     if n_samples < promised:
         raise DataError(f"{path} is truncated: {n_samples} of {promised} samples remain; download it again.")
     return n_samples
@@ -147,30 +149,3 @@ def _loudness(samples: NDArray[np.float32]) -> float:
     """Root mean square around the mean."""
     flat = samples.ravel()
     return float(np.sqrt(max(0.0, np.dot(flat, flat) / flat.size - flat.mean(dtype=np.float64) ** 2)))
-
-
-def _riff_frames(path: Path) -> int:
-    """Frames that a plain WAV's header promises (libsndfile trims this to the file's end), 0 if it is not one."""
-    with path.open("rb") as file:
-        head = file.read(12)
-        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return 0
-        frame = 0
-        while len(chunk := file.read(8)) == 8:
-            size = int.from_bytes(chunk[4:], "little")
-            if chunk[:4] == b"fmt ":
-                frame = int.from_bytes(file.read(size)[12:14], "little")
-            elif chunk[:4] == b"data":
-                return size // frame if frame and not _is_placeholder(size) else 0
-            else:
-                file.seek(size + size % 2, 1)
-    return 0
-
-
-def _is_placeholder(size: int) -> bool:
-    """Whether a header's size was written into a pipe, by a program that did not know the length yet.
-
-    Such are 0 and the largest sizes with or without a sign, less a header or rounded to blocks: 0x7FFFF000 (SoX),
-    0x7FFFFF00 (arecord), 0xFFFF0000 (GStreamer), 0xFFFFFFFF (FFmpeg).
-    """
-    return size == 0 or size >= 0xFFFF0000 or 0x7FFF0000 <= size <= 0x80000000

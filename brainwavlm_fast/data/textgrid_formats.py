@@ -100,12 +100,17 @@ class BinaryValues:
         return self._take(what, self._unpack(what, "B")).decode("latin-1")
 
     def string(self, what: str) -> str:
-        """A text: its length in two bytes, then ASCII; or -1, a length, and UTF-16."""
+        """A text: its length in two bytes, then ASCII; or -1, its number of characters, and UTF-16."""
         length: int = self._unpack(what, "H")
         if length != 0xFFFF:
             return self._take(what, length).decode("latin-1")
+        text = b""
+        for _ in range(self._unpack(what, "H")):
+            text += self._take(what, 2)
+            if 0xD8 <= text[-2] < 0xDC:  # the first of a pair
+                text += self._take(what, 2)
         try:
-            return self._take(what, 2 * self._unpack(what, "H")).decode("utf-16-be")
+            return text.decode("utf-16-be")
         except UnicodeDecodeError:
             raise self.error(f"{what} is not UTF-16") from None
 

@@ -103,8 +103,11 @@ class Dataset:
         subject = self.subject(subject)
         transform = f"{subject}_auto"
         listed = self.root / DERIVATIVE / "subject_xfms.json"
-        if listed.is_file():
-            transform = str(read_json(listed).get(subject, transform))
+        if self.has(listed):
+            named = read_json(listed)
+            if not isinstance(named, dict):
+                raise DataError(f"{listed}: expected an object of subject -> transform.")
+            transform = str(named.get(subject, transform))
         folder = self.root / DERIVATIVE / "pycortex-db" / subject / "transforms" / transform
         return folder / "mask_thick.nii.gz"
 
