@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +68,7 @@ def cached(
 ) -> T:
     """What ``take`` reads from the file, or else what ``make`` gives, which ``put`` writes for the next call.
 
-    A cache that cannot be written costs time, nothing else.
+    A cache that cannot be written costs time, nothing else, and says so once.
     """
     value = read_cached(path, key, take)
     if value is None:
@@ -75,8 +76,12 @@ def cached(
         try:
             with write_cached(path, key) as file:
                 put(file, value)
-        except OSError:
-            pass
+        except OSError as error:
+            warnings.warn(
+                f"{path.parent} cannot be written ({os.strerror(error.errno) if error.errno else error}): what is "
+                "computed is not kept for the next time. XDG_CACHE_HOME names another folder.",
+                stacklevel=1,  # one place, so that it is shown once per folder
+            )
     return value
 
 

@@ -18,6 +18,10 @@ class DataError(BwlmError):
     """Something in the data set is missing, damaged, or disagrees with something else in it."""
 
 
+class NotFetchedError(DataError):
+    """A file of the data set is known to git-annex, but its contents were not downloaded."""
+
+
 class ConfigError(BwlmError):
     """An option or a configuration value is unknown, of the wrong type, or contradicts another."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -17,6 +19,21 @@ from typing import Any
 
 from .errors import BwlmError
 
+_LOCKED = (
+    "another program has locked it to write it, or its file system knows no locks. Close that program; on a file "
+    "system without locks set HDF5_USE_FILE_LOCKING=FALSE"
+)
+_FAILED = "the disk or the network failed, not the file. Try again"
+_DENIED = "this user may not read it (permission denied). Ask its owner, or: chmod u+r"
+_NOT_DAMAGED = {
+    errno.ENOENT: "it does not exist",
+    errno.EISDIR: "it is a folder",
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
+    errno.EMFILE: "too many files are open (ulimit -n)",
+    **dict.fromkeys((errno.EAGAIN, errno.EDEADLK, errno.ENOLCK, errno.ETXTBSY), _LOCKED),
+    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO), _FAILED),
+}
 _PACKAGES = ("brainwavlm-fast", "torch", "transformers", "peft", "numpy", "scipy", "h5py", "nibabel")
 
 
@@ -72,7 +89,28 @@ def read_json(path: Path | str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BwlmError(f"{path} cannot be read as JSON ({error}).") from error
+        raise BwlmError(unreadable(path, error, otherwise=f"{path} cannot be read as JSON ({error}).")) from error
+
+
+def unreadable(path: Path | str, error: Exception, *, otherwise: str = "") -> str:
+    """Why a file cannot be read, in a sentence: what the system says of it, or else what is wrong with its contents.
+
+    Only what the system has no part in is damage that another download could mend.
+
+    Parameters
+    ----------
+    path : Path | str
+        The file.
+    error : Exception
+        What opening or reading it raised; HDF5 names the system's error in its text.
+    otherwise : str, optional
+        The sentence where the system is not to blame.
+    """
+    named = re.search(r"errno = (\d+)", str(error))
+    number = getattr(error, "errno", None) or (int(named[1]) if named else None)
+    if number in _NOT_DAMAGED:
+        return f"{path} cannot be read: {_NOT_DAMAGED[number]}."
+    return otherwise or f"{path} cannot be read ({os.strerror(number) if number else error})."
 
 
 def sha256(path: Path) -> str:

@@ -20,7 +20,11 @@ def probe(
     layers: options.LayersOption = "all",
     embeddings: Annotated[
         Path | None,
-        typer.Option("--embeddings", help="Word vectors, GloVe's text format.", show_default="a planted brain's own"),
+        typer.Option(
+            "--embeddings",
+            help="Word vectors, GloVe's text format (also .gz, .zip).",
+            show_default="a planted brain's own",
+        ),
     ] = None,
     target: Annotated[
         list[Path] | None,

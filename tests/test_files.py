@@ -45,6 +45,13 @@ def test_damaged_json_is_named(tmp_path, content):
         read_json(tmp_path / "x.json")
 
 
+def test_json_that_the_system_refuses_is_not_damaged(tmp_path):
+    with pytest.raises(BwlmError, match=r"x\.json cannot be read: it does not exist\.$"):
+        read_json(tmp_path / "x.json")
+    with pytest.raises(BwlmError, match=r"cannot be read: it is a folder\.$"):
+        read_json(tmp_path)
+
+
 def test_provenance_names_what_numbers_depend_on():
     versions = provenance()["versions"]
     assert {"brainwavlm-fast", "torch", "transformers", "peft", "numpy"} <= set(versions)

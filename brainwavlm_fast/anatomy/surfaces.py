@@ -135,7 +135,7 @@ def _surface_path(dataset: Dataset, subject: str, kind: str, side: str) -> Path:
             return dataset.require(path)
     raise DataError(
         f"{dataset.subject(subject)} has no {kind} surface of {side}: neither {dataset.relative(candidates[0])} nor "
-        f".npz is there. In {dataset.root}, run: datalad get {dataset.relative(candidates[0].parent)}"
+        f".npz is there. {dataset.how_to_get(candidates[0].parent)}"
     )
 
 

@@ -14,12 +14,11 @@ from .parts import Part
 def check_mask(dataset: Dataset, subject: str, widths: Collection[int]) -> Part:
     """The voxel mask, which must select as many voxels as responses have columns; only ``all`` can do without."""
     path = dataset.mask_path(subject)
-    part = Part(f"{subject} voxel mask", get=f"datalad get {dataset.relative(path)}")
+    part = Part(f"{subject} voxel mask", get=dataset.get_command(path))
     if not path.exists() and not path.is_symlink():
         part.total += 1
-        part.get = None
         return part
-    if part.add(path):
+    if part.add(dataset, path):
         try:
             n_mask = int(load_mask(path).sum())
         except DataError as error:
@@ -35,7 +34,7 @@ def check_surfaces(dataset: Dataset, subject: str) -> Part:
     folder = dataset.mask_path(subject).parent
     overlays, labels = overlays_path(dataset, subject), annotation_path(dataset, subject, "lh", "aparc").parent
     folders = [overlays.parent / "surfaces", folder, overlays, labels]
-    part = Part(f"{subject} surfaces", get=f"datalad get {' '.join(map(dataset.relative, folders))}")
+    part = Part(f"{subject} surfaces", get=dataset.get_command(*folders))
     paths = [folder / "reference.nii.gz", folder / "matrices.xfm", overlays]
     for side in SIDES:
         for kind in get_args(Kind):
@@ -43,5 +42,5 @@ def check_surfaces(dataset: Dataset, subject: str) -> Part:
             paths.append(next((path for path in either if path.exists() or path.is_symlink()), either[0]))
         paths += [annotation_path(dataset, subject, side, atlas) for atlas in ATLASES]
     for path in paths:
-        part.add(path)
+        part.add(dataset, path)
     return part

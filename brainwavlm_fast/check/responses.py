@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from ..data import Dataset, annex_size, n_voxels, story_width, unusable_voxels
+import numpy as np
+
+from ..data import Dataset, annex_size, usable_voxels
 from ..errors import DataError
 from ..progress import Progress
 from .parts import Part
@@ -23,30 +25,33 @@ def check_responses(
     listed : Collection[str]
         Stories in ``respdict.json``.
     """
-    folder = dataset.relative(dataset.response_path(subject, "x").parent)
-    part = Part(f"{subject} responses", get=f"datalad get {folder}")
-    readable, widths = [], {}
-    for story in dataset.stories(subject):
-        path = dataset.response_path(subject, story)
-        present = part.add(path)
-        if story not in listed:
-            part.problems.append(f"{story} is not in respdict.json")
-        elif present:
-            try:
-                widths[story] = story_width(dataset, subject, story)
-                readable.append(story)
-            except DataError as error:
-                part.problems.append(str(error))
-        else:
-            widths[story] = _promised_width(path, dataset.n_trs(story))
-    part.problems += _width_problems(widths)
-    if readable and not part.problems:
-        n_unusable = int(unusable_voxels(dataset, subject, readable, progress=progress).sum())
-        if n_unusable == n_voxels(dataset, subject):
+    folder = dataset.response_path(subject, "x").parent
+    part = Part(f"{subject} responses", get=dataset.get_command(folder))
+    usable, promised = {}, {}
+    stories = dataset.stories(subject)
+    with progress.task(f"responses of {subject}", len(stories)) as advance:
+        for story in stories:
+            path = dataset.response_path(subject, story)
+            present = part.add(dataset, path)
+            if story not in listed:
+                part.problems.append(f"{story} is not in respdict.json")
+            elif present:
+                try:
+                    usable[story] = usable_voxels(dataset, subject, story)
+                except DataError as error:
+                    part.problems.append(str(error))
+            else:
+                promised[story] = _promised_width(path, dataset.n_trs(story))
+            advance(note=story)
+    widths = {story: len(voxels) for story, voxels in usable.items()}
+    part.problems += _width_problems(widths, promised)
+    if usable and len(set(widths.values())) == 1:
+        n_unusable = int((~np.logical_and.reduce(list(usable.values()))).sum())
+        if n_unusable == next(iter(widths.values())):
             part.problems.append("every voxel holds NaN or is constant in some story")
         elif n_unusable:
-            part.name += f" ({n_unusable} voxels with NaN or constant, to be excluded)"
-    return part, set(filter(None, widths.values()))
+            part.name += f" ({n_unusable} voxels with NaN, a fill value or a constant, to be excluded)"
+    return part, set(filter(None, (widths | promised).values()))
 
 
 def _promised_width(path: Path, n_trs: int) -> int:
@@ -59,9 +64,10 @@ def _promised_width(path: Path, n_trs: int) -> int:
     return width if rest == remainder == 0 and width > 0 else 0
 
 
-def _width_problems(widths: dict[str, int]) -> list[str]:
-    counts = [width for width in widths.values() if width]
-    if not counts:
-        return []
-    usual = max(set(counts), key=counts.count)
-    return [f"{story}.hf5 has {w} voxels, the others {usual}" for story, w in widths.items() if w and w % usual]
+def _width_problems(widths: dict[str, int], promised: dict[str, int]) -> list[str]:
+    """Stories that have other voxels than most; what a link promises may count repeats, too."""
+    counts = [width for width in (widths | promised).values() if width]
+    usual = max(set(counts), key=counts.count, default=0)
+    odd = {story: width for story, width in widths.items() if width != usual}
+    odd |= {story: width for story, width in promised.items() if width and width % usual}
+    return [f"{story}.hf5 has {width} voxels, the others {usual}" for story, width in odd.items()]

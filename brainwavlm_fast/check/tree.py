@@ -10,8 +10,7 @@ from ..progress import Progress
 from .anatomy import check_mask, check_surfaces
 from .parts import Part, Report
 from .responses import check_responses
-from .sound import check_sound
-from .words import check_words
+from .stories import check_stories
 
 
 def check_dataset(dataset: Dataset, subjects: Sequence[str] = (), *, progress: Progress | None = None) -> Report:
@@ -31,8 +30,8 @@ def check_dataset(dataset: Dataset, subjects: Sequence[str] = (), *, progress: P
     progress = progress or Progress()
     stories = sorted({story for subject in chosen for story in dataset.stories(subject)})
     listed = dataset.stories()
-    sound = check_sound(dataset, stories, listed, progress)
-    parts: list[Part] = [sound, check_words(dataset, stories)]
+    sound, grids = check_stories(dataset, stories, listed, progress)
+    parts: list[Part] = [sound, grids]
     trainable, notes = [], []
     for subject in chosen:
         responses, widths = check_responses(dataset, subject, listed, progress)

@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..cached_files import cache_folder, cached, file_digest, key_digest
 from ..errors import DataError
+from ..files import unreadable
+from .numbers import require_finite
 from .timing import TR, response_times
 from .tree import Dataset
+from .wav import read_wav_header, with_length
 
 if TYPE_CHECKING:
     import soundfile
 
 SAMPLE_RATE = 16_000
 _METHOD = "soxr-vhq-mean-1"  # of resampling; named anew whenever the same file would give other samples
+_SILENT = 1e-5  # root mean square; a bit of 16 is 3e-5
+_CANCELED = 0.1  # of the channels' loudness; 0.7 where one is silent or both differ
 
 
 def audio_identity(path: Path) -> dict[str, str]:
@@ -45,7 +50,8 @@ def load_audio(path: Path | str, *, cache: Path | None = None) -> NDArray[np.flo
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such audio file.")
-    key = audio_identity(path)
+    with _open(path):
+        key = audio_identity(path)
     return cached(
         (cache or cache_folder("audio")) / f"{path.stem}-{key_digest(key)}.hf5",
         key,
@@ -55,15 +61,15 @@ def load_audio(path: Path | str, *, cache: Path | None = None) -> NDArray[np.flo
     )
 
 
-def require_sound(dataset: Dataset, story: str) -> Path:
-    """The path of a story's sound, which must be complete and reach the story's last response.
+def story_audio(dataset: Dataset, story: str) -> NDArray[np.float32]:
+    """A story's sound, which must be complete, audible, and reach the story's last response: float32 (n_samples,).
 
-    Both ``bwlm check`` and training ask here, before any sample is decoded.
+    Whatever needs a story's sound asks here, ``bwlm check`` and training alike.
 
     Raises
     ------
     DataError
-        The file is missing, not fetched, not audio, empty, truncated, or ends before the last response.
+        The file is missing, not fetched, not audio, empty, truncated, silent, or ends before the last response.
     """
     path = dataset.require(dataset.audio_path(story))
     with _open(path) as file:
@@ -71,7 +77,27 @@ def require_sound(dataset: Dataset, story: str) -> Path:
     last = response_times(dataset.n_trs(story))[-1]
     if seconds < last - TR / 2:
         raise DataError(f"{path} lasts {seconds:.1f} s, but its last response is centered at {last:.0f} s.")
-    return path
+    samples = load_audio(path)
+    if _loudness(samples) < _SILENT:
+        raise DataError(f"{path} is silent; nothing can be learned from it. Download it again.")
+    return samples
+
+
+def require_audio(samples: ArrayLike, what: str = "audio") -> NDArray[np.float32]:
+    """Samples of one channel as float32 (n_samples,), all of them numbers.
+
+    Raises
+    ------
+    DataError
+        They have another number of axes, or hold NaN or infinity; says which sample.
+    """
+    audio = np.asarray(samples)
+    if audio.ndim != 1 or audio.dtype.kind != "f":
+        raise DataError(
+            f"{what}: expected samples of one channel, floats (n_samples,) from -1 to 1, got {audio.dtype} of shape "
+            f"{audio.shape}; average channels, and divide whole numbers by their largest, first."
+        )
+    return require_finite(audio, what)
 
 
 @contextmanager
@@ -79,47 +105,47 @@ def _open(path: Path) -> Iterator[soundfile.SoundFile]:
     import soundfile
 
     try:
-        with soundfile.SoundFile(path) as file:
-            yield file
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as audio ({error}); download it again.") from error
+        header = read_wav_header(path)  # and libsndfile does not say why the system refuses
+        file = soundfile.SoundFile(with_length(path, header) if header and header.unknown_at else path)
+    except (OSError, soundfile.LibsndfileError) as error:
+        damaged = f"{path} cannot be read as audio ({error}); download it again."
+        raise DataError(unreadable(path, error, otherwise=damaged)) from error
+    with file:
+        yield file
 
 
 def _require_samples(path: Path, n_samples: int, promised: int) -> int:
     if n_samples == 0:
         raise DataError(f"{path} holds no samples; download it again.")
-    promised = max(promised, _riff_frames(path))
+    header = read_wav_header(path)
+    promised = max(promised, header.promised if header else 0)
     if n_samples < promised:
         raise DataError(f"{path} is truncated: {n_samples} of {promised} samples remain; download it again.")
     return n_samples
 
 
 def _read(path: Path) -> NDArray[np.float32]:
+    import soundfile
     import soxr
 
     with _open(path) as file:
         promised, rate = file.frames, file.samplerate
-        samples = file.read(dtype="float32", always_2d=True)
+        try:
+            samples = file.read(dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise DataError(f"{path} cannot be read as audio ({error}); download it again.") from error
     _require_samples(path, len(samples), promised)
-    if not np.isfinite(samples).all():
-        raise DataError(f"{path} holds samples that are not numbers; download it again.")
-    return soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE, quality="VHQ").astype(np.float32, copy=False)
+    samples = require_finite(samples, f"{path}, samples and channels")
+    mono = samples.mean(axis=1)
+    if _loudness(mono) < _CANCELED * _loudness(samples):
+        raise DataError(
+            f"{path}: its channels cancel each other when they are averaged (one is the other turned over); turn one "
+            "back, or keep one only."
+        )
+    return soxr.resample(mono, rate, SAMPLE_RATE, quality="VHQ").astype(np.float32, copy=False)
 
 
-def _riff_frames(path: Path) -> int:
-    """Frames that a plain WAV's header promises (libsndfile trims this to the file's end), 0 if it is not one."""
-    with path.open("rb") as file:
-        head = file.read(12)
-        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return 0
-        frame = 0
-        while len(chunk := file.read(8)) == 8:
-            size = int.from_bytes(chunk[4:], "little")
-            if chunk[:4] == b"fmt ":
-                frame = int.from_bytes(file.read(size)[12:14], "little")
-            elif chunk[:4] == b"data":
-                streamed = size in (0, 0xFFFFFFFF)  # written by a pipe that did not know the length
-                return size // frame if frame and not streamed else 0
-            else:
-                file.seek(size + size % 2, 1)
-    return 0
+def _loudness(samples: NDArray[np.float32]) -> float:
+    """Root mean square around the mean."""
+    flat = samples.ravel()
+    return float(np.sqrt(max(0.0, np.dot(flat, flat) / flat.size - flat.mean(dtype=np.float64) ** 2)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio import SAMPLE_RATE
+from .audio import SAMPLE_RATE, require_audio
 
 N_MELS = 24
 WINDOW_SAMPLES = 400  # 25 ms
@@ -13,6 +13,7 @@ WINDOW_SAMPLES = 400  # 25 ms
 
 def log_mel(sound: NDArray[np.float32], *, hop: int = 320, n_mels: int = N_MELS) -> NDArray[np.float32]:
     """Log energies in mel bands: float32 (n_frames, n_mels), one frame per ``hop`` samples."""
+    sound = require_audio(sound)
     n_frames = max(0, 1 + (len(sound) - WINDOW_SAMPLES) // hop)
     window = np.hanning(WINDOW_SAMPLES).astype(np.float32)
     bank = _filterbank(n_mels)

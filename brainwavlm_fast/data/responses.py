@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError
 from ..progress import Progress
+from .hdf5 import open_array, read_rows
+from .numbers import as_float32, constant_rows, usable_columns
 from .timing import N_TRIMMED
 from .tree import Dataset
 
@@ -36,7 +37,7 @@ def read_responses(
     Returns
     -------
     NDArray[np.float32]
-        float32 (n_trs, n_voxels); NaN stays NaN.
+        float32 (n_trs, n_voxels); NaN stays NaN, and so does what no float32 can be squared of (1e20, infinity).
 
     Raises
     ------
@@ -55,51 +56,57 @@ def read_repeats(dataset: Dataset, subject: str, story: str, *, voxels: ArrayLik
     """
     with _open(dataset, subject, story, "individual_repeats", ndim=3) as data:
         chosen = _indices(voxels, data.shape[2])
-        return np.stack([_select(data[k], 0, data.shape[1], chosen) for k in range(data.shape[0])])
-
-
-def story_width(dataset: Dataset, subject: str, story: str) -> int:
-    """Voxels of a story's responses; a file that training cannot read is the :class:`DataError` training raises."""
-    with _open_responses(dataset, subject, story) as data:
-        return int(data.shape[1])
+        repeats = (read_rows(data, k, k + 1)[0] for k in range(len(data)))
+        return np.stack([as_float32(repeat if chosen is None else repeat[:, chosen]) for repeat in repeats])
 
 
 def n_voxels(dataset: Dataset, subject: str) -> int:
     """Voxels of a subject: the columns of its first story whose responses are here."""
     for story in dataset.stories(subject):
-        if dataset.response_path(subject, story).is_file():
+        if dataset.has(dataset.response_path(subject, story)):
             with _open(dataset, subject, story, "data", ndim=2) as data:
                 return int(data.shape[1])
     folder = dataset.response_path(subject, "*").parent
-    raise DataError(
-        f"no responses of {subject} have been downloaded. In {dataset.root}, run: "
-        f"datalad get {dataset.relative(folder)}"
-    )
+    raise DataError(f"no responses of {subject} have been downloaded. {dataset.how_to_get(folder)}")
+
+
+def usable_voxels(dataset: Dataset, subject: str, story: str) -> NDArray[np.bool_]:
+    """Voxels of a story's responses that can be used, see :func:`.numbers.usable_columns`: bool (n_voxels,).
+
+    Both ``bwlm check`` and training ask here.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or holds rows without a measurement.
+    """
+    values = read_responses(dataset, subject, story)
+    usable = usable_columns(values)
+    empty = np.flatnonzero(~np.isfinite(values).any(axis=1)).tolist()
+    rows = constant_rows(values[:, usable]) or (empty if len(empty) < len(values) else [])
+    if rows:
+        raise DataError(
+            f"{dataset.response_path(subject, story)}: {len(rows)} of {len(values)} rows (the first is row {rows[0]}, "
+            "counted from 0) hold one value in most voxels, or none: scans that were never written, or were filled in. "
+            "Make the file again, or download it again."
+        )
+    return usable
 
 
 def unusable_voxels(
     dataset: Dataset, subject: str, stories: Sequence[str], *, progress: Progress | None = None
 ) -> NDArray[np.bool_]:
-    """Voxels with a NaN or infinity in, or constant over, at least one of the stories: bool (n_voxels,).
-
-    Reads every story once, a few rows at a time.
-    """
+    """Voxels that cannot be used in at least one of the stories, each of which is read once: bool (n_voxels,)."""
     unusable = np.zeros(n_voxels(dataset, subject), dtype=bool)
     with (progress or Progress()).task("checking responses", len(stories)) as advance:
         for story in stories:
-            with _open_responses(dataset, subject, story) as data:
-                if data.shape[1] != len(unusable):
-                    raise DataError(
-                        f"{dataset.response_path(subject, story)} has {data.shape[1]} voxels; {subject}'s first story "
-                        f"has {len(unusable)}."
-                    )
-                lowest = np.full(len(unusable), np.inf)
-                highest = np.full(len(unusable), -np.inf)
-                for start in range(0, len(data), _ROWS_AT_ONCE):
-                    block = data[start : start + _ROWS_AT_ONCE]
-                    unusable |= ~np.isfinite(block).all(axis=0)
-                    lowest, highest = np.fmin(lowest, block.min(axis=0)), np.fmax(highest, block.max(axis=0))
-                unusable |= ~(highest > lowest)
+            usable = usable_voxels(dataset, subject, story)
+            if len(usable) != len(unusable):
+                raise DataError(
+                    f"{dataset.response_path(subject, story)} has {len(usable)} voxels; {subject}'s first story has "
+                    f"{len(unusable)}."
+                )
+            unusable |= ~usable
             advance(note=story)
     return unusable
 
@@ -117,34 +124,8 @@ def _open_responses(dataset: Dataset, subject: str, story: str) -> Iterator[h5py
         yield data
 
 
-@contextmanager
-def _open(dataset: Dataset, subject: str, story: str, key: str, *, ndim: int) -> Iterator[h5py.Dataset]:
-    path = dataset.require(dataset.response_path(subject, story))
-    with open_hdf5(path) as file:
-        if key not in file or not hasattr(file[key], "dtype"):
-            raise DataError(f"{path} has no dataset '{key}'; it holds: {', '.join(sorted(file)) or 'nothing'}.")
-        data = file[key]
-        if data.ndim != ndim or data.dtype.kind != "f":
-            raise DataError(
-                f"{path}: '{key}' has shape {data.shape} and type {data.dtype}; expected {ndim} axes of floats."
-            )
-        try:
-            yield data
-        except OSError as error:
-            raise DataError(f"{path} is damaged ({error}); download it again.") from error
-
-
-@contextmanager
-def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """An HDF5 file, or a :class:`DataError` that says it is truncated or not HDF5."""
-    import h5py
-
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path} is not a whole HDF5 file ({error}); download it again.") from error
-    with file:
-        yield file
+def _open(dataset: Dataset, subject: str, story: str, key: str, *, ndim: int) -> AbstractContextManager[h5py.Dataset]:
+    return open_array(dataset.require(dataset.response_path(subject, story)), key, ndim=ndim)
 
 
 def _indices(voxels: ArrayLike | None, n: int) -> NDArray[np.int64] | None:
@@ -160,14 +141,12 @@ def _indices(voxels: ArrayLike | None, n: int) -> NDArray[np.int64] | None:
     return chosen.astype(np.int64)
 
 
-def _select(
-    data: h5py.Dataset | NDArray, first: int, last: int, chosen: NDArray[np.int64] | None
-) -> NDArray[np.float32]:
+def _select(data: h5py.Dataset, first: int, last: int, chosen: NDArray[np.int64] | None) -> NDArray[np.float32]:
     # All columns of a row, then a selection: HDF5's own column selection is many times slower than reading everything.
     width = data.shape[1] if chosen is None else len(chosen)
     out = np.empty((max(last - first, 0), width), dtype=np.float32)
     for start in range(first, last, _ROWS_AT_ONCE):
         stop = min(start + _ROWS_AT_ONCE, last)
-        block = data[start:stop]
-        out[start - first : stop - first] = block if chosen is None else block[:, chosen]
+        block = read_rows(data, start, stop)
+        out[start - first : stop - first] = as_float32(block if chosen is None else block[:, chosen])
     return out

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .responses import open_hdf5
+from .hdf5 import open_array, read_rows
+from .numbers import require_finite
 from .tree import Dataset
 
 
@@ -26,16 +27,13 @@ def read_target(path: Path | str, dataset: Dataset, story: str) -> NDArray[np.fl
         raise DataError(
             f"{path}: no such file of targets; give an HDF5 file with one dataset (n_trs, n_dimensions) per story."
         )
-    with open_hdf5(path) as file:
-        if story not in file:
-            raise DataError(f"{path} has no dataset '{story}'; it needs one for every story that is used.")
-        values = np.asarray(file[story], dtype=np.float32)
-    if values.ndim != 2 or len(values) != n_trs or not values.size or not np.isfinite(values).all():
-        raise DataError(
-            f"{path}, '{story}': expected finite numbers ({n_trs}, n_dimensions), one row per response, got shape "
-            f"{values.shape}{'' if np.isfinite(values).all() else ' with NaN or infinity'}."
-        )
-    return values
+    with open_array(path, story, ndim=2, kinds="fiub") as data:
+        if len(data) != n_trs or not data.size:
+            raise DataError(
+                f"{path}, '{story}': expected finite numbers ({n_trs}, n_dimensions), one row per response, got shape "
+                f"{data.shape}."
+            )
+        return require_finite(read_rows(data, 0, n_trs), f"{path}, '{story}'")
 
 
 def usable_dimensions(path: Path | str, dataset: Dataset, stories: Sequence[str]) -> NDArray[np.bool_]:

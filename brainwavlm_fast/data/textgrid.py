@@ -1,4 +1,4 @@
-"""Praat TextGrids, in the long and in the short text format: who said what, when."""
+"""Praat TextGrids in every form that Praat writes: who said what, when."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
+from ..files import unreadable
+from .textgrid_formats import CHRONOLOGICAL, BinaryValues, FormatError, TextValues, open_values
 
-NOT_WORDS = frozenset({"", "sp", "br", "lg", "ls", "ns", "sl", "cg", "ig", "sentence_start", "sentence_end"})
+NOT_WORDS = frozenset(
+    {"", "sp", "br", "lg", "ls", "ns", "sl", "cg", "ig", "sentence_start", "sentence_end", "sil", "spn"}
+)
 """Marks in the word tier that are not words (pauses, breaths, laughter, lip smacks, noise), also seen in braces."""
-
-# A token is a quoted string (quotes inside are doubled), a number, or a flag; everything else is decoration
-# (keys such as `xmin =`, indices in brackets), present in the long format and absent from the short one.
-_TOKEN = re.compile(r'"(?:[^"]|"")*"|<exists>|<absent>|(?<![\w.\[])[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?(?![\w\]])')
+_BRACKETED = re.compile(r"<.*>|\[.*\]")  # the Montreal Forced Aligner's marks: <unk>, [bracketed]
+_WORD_TIER = re.compile(r"(.* - )?words?", re.IGNORECASE)  # word; the aligner's words, or SPEAKER - words
 
 
 @dataclass(frozen=True)
@@ -27,21 +29,45 @@ class Interval:
 
 @dataclass(frozen=True)
 class TextGrid:
-    """Tiers by name, in the file's order (ds003020: phone, then word). Points are intervals of no length."""
+    """Tiers by name, in the file's order (ds003020: phone, then word). Points are intervals of no length.
+
+    Attributes
+    ----------
+    tiers : dict
+        Name -> intervals; the first of those that share a name.
+    repeated : tuple of str
+        Names that a further tier has.
+    """
 
     path: Path
     tiers: dict[str, tuple[Interval, ...]]
+    repeated: tuple[str, ...] = ()
 
     def tier(self, name: str) -> tuple[Interval, ...]:
-        """A tier by name, whatever its case; a missing one is a :class:`DataError`."""
-        for key, intervals in self.tiers.items():
-            if key.lower() == name.lower():
-                return intervals
-        raise DataError(f"{self.path} has no tier '{name}'; it holds: {', '.join(self.tiers) or 'nothing'}.")
+        """A tier by name, whatever its case; a missing one, or one of several, is a :class:`DataError`."""
+        return self._only(name, [key for key in self._names if key.strip().lower() == name.lower()])
+
+    def words(self) -> tuple[Interval, ...]:
+        """The tier of words: ``word``, or as the Montreal Forced Aligner names it, ``words`` or ``SPEAKER - words``."""
+        return self._only("word", [key for key in self._names if _WORD_TIER.fullmatch(key.strip())])
+
+    @property
+    def _names(self) -> list[str]:
+        return [*self.tiers, *self.repeated]
+
+    def _only(self, name: str, found: list[str]) -> tuple[Interval, ...]:
+        if not found:
+            raise DataError(f"{self.path} has no tier '{name}'; it holds: {', '.join(self._names) or 'nothing'}.")
+        if len(found) > 1:
+            raise DataError(
+                f"{self.path} has {len(found)} tiers that could be '{name}' ({', '.join(found)}); which one counts "
+                "cannot be told. Remove or rename the others in Praat."
+            )
+        return self.tiers[found[0]]
 
 
 def read_textgrid(path: Path | str) -> TextGrid:
-    """Parse a TextGrid.
+    """Parse a TextGrid: long or short text, chronological, or binary.
 
     Raises
     ------
@@ -49,88 +75,86 @@ def read_textgrid(path: Path | str) -> TextGrid:
         It cannot be read, is not a TextGrid, or ends too soon; names the file and the line.
     """
     path = Path(path)
-    return _Parser(path, _decode(path)).parse()
+    try:
+        values = open_values(path.read_bytes())
+    except OSError as error:
+        raise DataError(unreadable(path, error)) from error
+    try:
+        kind = values.head()
+        if isinstance(values, TextValues) and kind == CHRONOLOGICAL:
+            tiers = _chronological(values)
+        elif kind == "TextGrid":
+            tiers = _by_tier(values)
+        else:
+            raise DataError(f"{path} is not a TextGrid (its head should say ooTextFile and TextGrid, got '{kind}').")
+    except FormatError as error:
+        raise DataError(f"{path}, {error}. The TextGrid is damaged; download it again.") from None
+    named: dict[str, tuple[Interval, ...]] = {}
+    repeated = []
+    for name, intervals in tiers:
+        if name in named:
+            repeated.append(name)
+        else:
+            named[name] = intervals
+    return TextGrid(path, named, tuple(repeated))
 
 
 def words(grid: TextGrid) -> list[Interval]:
-    """The words of a story, in lower case, in order; marks such as ``sp`` or ``{BR}`` are left out."""
-    spoken = [Interval(i.start, i.end, i.text.strip().lower()) for i in grid.tier("word")]
-    return [word for word in spoken if word.text.strip("{}") not in NOT_WORDS]
+    """The words of a story, in lower case, in order; marks such as ``sp``, ``{BR}`` or ``<unk>`` are left out."""
+    spoken = [Interval(i.start, i.end, i.text.strip().lower()) for i in grid.words()]
+    return [word for word in spoken if not (word.text.strip("{}") in NOT_WORDS or _BRACKETED.fullmatch(word.text))]
 
 
-def _decode(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
-    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        return raw.decode(encoding)
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")  # older Praat wrote the machine's own encoding
+_Tiers = list[tuple[str, tuple[Interval, ...]]]
 
 
-class _Parser:
-    """Reads a TextGrid's values one after another; both formats hold the same values in the same order."""
+def _by_tier(values: TextValues | BinaryValues) -> _Tiers:
+    """One tier after another, as all files but chronological ones have them."""
+    _span(values, "the file")
+    tiers: _Tiers = []
+    for _ in range(values.count("the number of tiers") if values.exists() else 0):
+        kind, name = _tier_head(values)
+        read = _interval if kind == "IntervalTier" else _point
+        tiers.append((name, tuple([read(values) for _ in range(values.count(f"the size of tier '{name}'"))])))
+    return tiers
 
-    def __init__(self, path: Path, text: str) -> None:
-        self.path, self.text = path, text
-        self.tokens = list(_TOKEN.finditer(text))
-        self.next = 0
 
-    def parse(self) -> TextGrid:
-        if self._string("a file type") != "ooTextFile" or self._string("an object class") != "TextGrid":
-            raise DataError(f"{self.path} is not a TextGrid (its head should say ooTextFile and TextGrid).")
-        self._number("the start time"), self._number("the end time")
-        if self._take("<exists>") == "<absent>":
-            return TextGrid(self.path, {})
-        tiers: dict[str, tuple[Interval, ...]] = {}
-        for _ in range(self._count("the number of tiers")):
-            kind = self._string("a tier's class")
-            read = {"IntervalTier": self._interval, "TextTier": self._point}.get(kind)
-            if read is None:
-                raise self._error(f"unknown tier class '{kind}'")
-            name = self._string("a tier's name")
-            self._number("a tier's start"), self._number("a tier's end")
-            tiers[name] = tuple(read() for _ in range(self._count(f"the size of tier '{name}'")))
-        return TextGrid(self.path, tiers)
+def _chronological(values: TextValues) -> _Tiers:
+    """The heads of all tiers, then intervals and points by time, each with its tier's number."""
+    _span(values, "the file")
+    heads = [_tier_head(values) for _ in range(values.count("the number of tiers"))]
+    found: list[list[Interval]] = [[] for _ in heads]
+    while values.more:
+        number = values.count("a tier's number")
+        if not 1 <= number <= len(heads):
+            raise values.error(f"expected the number of one of {len(heads)} tiers, got {number}")
+        read = _interval if heads[number - 1][0] == "IntervalTier" else _point
+        found[number - 1].append(read(values))
+    return [(name, tuple(intervals)) for (_, name), intervals in zip(heads, found, strict=True)]
 
-    def _interval(self) -> Interval:
-        start, end = self._number("an interval's start"), self._number("an interval's end")
-        if end < start:
-            raise self._error(f"an interval ends at {end} before it starts at {start}")
-        return Interval(start, end, self._string("an interval's text"))
 
-    def _point(self) -> Interval:
-        time = self._number("a point's time")
-        return Interval(time, time, self._string("a point's mark"))
+def _tier_head(values: TextValues | BinaryValues) -> tuple[str, str]:
+    """Class and name of a tier."""
+    kind = values.object_class("a tier's class")
+    if kind not in ("IntervalTier", "TextTier"):
+        raise values.error(f"unknown tier class '{kind}'")
+    name = values.string("a tier's name")
+    _span(values, "a tier")
+    return kind, name
 
-    def _string(self, what: str) -> str:
-        token = self._take(what)
-        if not token.startswith('"'):
-            raise self._error(f"expected {what} in quotes, got {token}")
-        return token[1:-1].replace('""', '"')
 
-    def _number(self, what: str) -> float:
-        token = self._take(what)
-        try:
-            return float(token)
-        except ValueError:
-            raise self._error(f"expected {what}, got {token}") from None
+def _span(values: TextValues | BinaryValues, what: str) -> tuple[float, float]:
+    start, end = values.number(f"{what}'s start"), values.number(f"{what}'s end")
+    if end < start:
+        raise values.error(f"{what} ends at {end} before it starts at {start}")
+    return start, end
 
-    def _count(self, what: str) -> int:
-        number = self._number(what)
-        if number != int(number) or number < 0:
-            raise self._error(f"expected {what}, got {number}")
-        return int(number)
 
-    def _take(self, what: str) -> str:
-        if self.next >= len(self.tokens):
-            raise self._error(f"the file ends where {what} should be")
-        self.next += 1
-        return self.tokens[self.next - 1].group()
+def _interval(values: TextValues | BinaryValues) -> Interval:
+    start, end = _span(values, "an interval")
+    return Interval(start, end, values.string("an interval's text"))
 
-    def _error(self, problem: str) -> DataError:
-        last = self.tokens[self.next - 1].start() if self.next else 0
-        line = self.text.count("\n", 0, last) + 1
-        return DataError(f"{self.path}, line {line}: {problem}. The TextGrid is damaged; download it again.")
+
+def _point(values: TextValues | BinaryValues) -> Interval:
+    time = values.number("a point's time")
+    return Interval(time, time, values.string("a point's mark"))

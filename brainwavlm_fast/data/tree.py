@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
-from ..errors import BwlmError, DataError, suggest
-from ..files import read_json
+from ..errors import BwlmError, DataError, NotFetchedError, suggest
+from ..files import read_json, unreadable
+from .annex import unfetched_key
 from .timing import N_TRIMMED
 
-_ANNEX_SIZE = re.compile(r"(?:MD5E|SHA256E|MD5|SHA256)-s(\d+)-")
 DERIVATIVE = Path("derivative")
 
 
@@ -101,24 +103,57 @@ class Dataset:
         subject = self.subject(subject)
         transform = f"{subject}_auto"
         listed = self.root / DERIVATIVE / "subject_xfms.json"
-        if listed.is_file():
-            transform = str(read_json(listed).get(subject, transform))
+        if self.has(listed):
+            named = read_json(listed)
+            if not isinstance(named, dict):
+                raise DataError(f"{listed}: expected an object of subject -> transform.")
+            transform = str(named.get(subject, transform))
         folder = self.root / DERIVATIVE / "pycortex-db" / subject / "transforms" / transform
         return folder / "mask_thick.nii.gz"
 
+    def has(self, path: Path) -> bool:
+        """Whether a file's contents are here: it is neither missing nor what git-annex leaves in their place."""
+        try:
+            return path.is_file() and unfetched_key(path) is None
+        except OSError:  # there, though it may not be read: whoever opens it will hear why
+            return True
+
     def require(self, path: Path) -> Path:
-        """The path, if its contents are here.
+        """The path, if its contents are here and may be read.
 
         Raises
         ------
+        NotFetchedError
+            Its contents are not here; says how to fetch them.
         DataError
-            It is missing, or a git-annex link whose contents were not fetched; says how to fetch it.
+            It is missing, a link to nothing, or may not be read.
         """
-        if path.is_file():
-            return path
-        if path.is_symlink():
-            raise DataError(f"{path} has not been downloaded. In {self.root}, run: datalad get {self.relative(path)}")
-        raise DataError(f"{path} is missing from the data set; expected it there (ds003020 layout).")
+        try:
+            if unfetched_key(path) is not None:
+                raise NotFetchedError(f"{path} has not been downloaded. {self.how_to_get(path)}")
+            for link in (path, *path.parents):
+                if link.is_symlink() and not link.exists():
+                    raise DataError(
+                        f"{link} is a link to {link.readlink()}, which does not exist; is the disk there that holds it?"
+                    )
+            path.stat()
+            if not os.access(path, os.R_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except FileNotFoundError:
+            raise DataError(f"{path} is missing from the data set; expected it there (ds003020 layout).") from None
+        except OSError as error:
+            raise DataError(unreadable(path, error)) from error
+        return path
+
+    def get_command(self, *paths: Path) -> str | None:
+        """The line that fetches files and folders, to be run in the root: those that exist there; None if none does."""
+        known = [self.relative(path) for path in paths if os.path.lexists(path)]
+        return f"datalad get {' '.join(map(shlex.quote, known))}" if known else None
+
+    def how_to_get(self, *paths: Path) -> str:
+        """A sentence with the line that fetches files and folders; empty where there is nothing to fetch."""
+        command = self.get_command(*paths)
+        return f"In {self.root}, run: {command}" if command else "The data set's tree does not list it."
 
     def relative(self, path: Path) -> str:
         """A path as seen from the data set's root."""
@@ -136,16 +171,6 @@ class Dataset:
                 )
             self._respdict = values
         return self._respdict
-
-
-def annex_size(path: Path) -> int | None:
-    """Bytes of a file, or those that its git-annex link promises; None if neither is known."""
-    if path.is_file():
-        return path.stat().st_size
-    if path.is_symlink():
-        match = _ANNEX_SIZE.search(path.readlink().name)
-        return int(match[1]) if match else None
-    return None
 
 
 def find_dataset(path: Path | str | None) -> Dataset:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..data import StorySplit
+from ..data import StorySplit, usable_columns
 from ..errors import ConfigError, DataError
 from ..kernels import delay_stack
 from ..ridge.alphas import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
@@ -152,9 +152,7 @@ class StoryRidge:
 
     def encode_tile(self, measured: Mapping[str, NDArray[Any]], given: NDArray[np.float64] | None) -> Encoding:
         """From a tile's responses to each story (n_trs, n_voxels), and its voxels' alphas if they are given."""
-        usable = np.logical_and.reduce(
-            [np.isfinite(Y).all(axis=0) & (Y.max(axis=0) > Y.min(axis=0)) for Y in measured.values()]
-        )
+        usable = np.logical_and.reduce([usable_columns(Y) for Y in measured.values()])
         if not usable.any():
             return self.excluded(len(usable))
         targets = self.problem.prepare(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..cached_files import file_digest, read_cached, write_cached
 from ..config import ModelConfig, as_dict
-from ..data import Dataset, find_dataset, read_textgrid, response_times, words
-from ..errors import BwlmError, ConfigError, DataError, suggest
+from ..data import Dataset, find_dataset, response_times, story_audio, story_words
+from ..errors import BwlmError, ConfigError, suggest
 from ..model import TextModel, lanczos_weights
 from ..progress import Progress
 from ..results.folders import read_run_config
@@ -109,10 +109,8 @@ def export_text_features(
     out, progress = Path(out), progress or Progress()
     dataset = find_dataset(data)
     chosen = _stories(dataset, stories)
-    spoken = {name: words(read_textgrid(dataset.require(dataset.textgrid_path(name)))) for name in chosen}
-    silent = [name for name, said in spoken.items() if not said]
-    if silent:
-        raise DataError(f"story {', '.join(silent)}: its TextGrid holds no word.")
+    sounds = {name: dataset.has(dataset.audio_path(name)) for name in chosen}
+    spoken = {name: story_words(dataset, name, story_audio(dataset, name) if sounds[name] else None) for name in chosen}
     opened = TextModel(model, context=context)
     layer = opened.n_layers // 2 if layer is None else layer
     if not 0 <= layer <= opened.n_layers:

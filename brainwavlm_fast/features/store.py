@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..cached_files import cache_folder, key_digest, read_cached, write_cached
-from ..data import Dataset, audio_identity, load_audio
+from ..data import Dataset, audio_identity, story_audio
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError, DataError
 from ..model import Encoder, Story, cache_front_end, front_bytes, story_features
@@ -142,7 +142,7 @@ class FeatureStore:
     def _prepare(self, story: str) -> Story:
         config = self.source.config
         try:
-            audio = load_audio(self.dataset.require(self.dataset.audio_path(story)))
+            audio = story_audio(self.dataset, story)
             prepared = Story(audio, self.dataset.n_trs(story), config, for_training=False)
         except DataError as error:
             raise DataError(f"story {story}: {error}") from None

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..config import ModelConfig
-from ..data import response_times
+from ..data import require_audio, response_times
 from ..errors import DataError
 from .front_cache import FrontCache
 from .windows import WindowPlan, plan_windows
@@ -46,6 +46,7 @@ class Story:
         """
         if n_trs < 1:
             raise DataError(f"a story needs at least 1 response, got {n_trs}.")
+        audio = require_audio(audio)
         self.n_trs = n_trs
         self.context = config.context
         self.plan: WindowPlan = plan_windows(
@@ -56,7 +57,7 @@ class Story:
             lobes=config.lanczos_lobes,
             negative_lobes=config.negative_lobes or not for_training,
         )
-        self.audio = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))
+        self.audio = torch.from_numpy(np.ascontiguousarray(audio))
         self.front_cache: FrontCache | None = None
 
     def rows(self, first: int, last: int) -> tuple[NDArray[np.int64], Tensor]:

@@ -12,16 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cached_files import file_digest, key_digest
-from ..data import (
-    SAMPLE_RATE,
-    Dataset,
-    load_audio,
-    read_target,
-    read_textgrid,
-    response_times,
-    usable_dimensions,
-    words,
-)
+from ..data import SAMPLE_RATE, Dataset, read_target, response_times, story_audio, story_words, usable_dimensions
 from ..data.embeddings import read_embeddings
 from ..data.mel import WINDOW_SAMPLES, log_mel
 from ..errors import DataError
@@ -60,7 +51,7 @@ def mel_target(dataset: Dataset, stories: Sequence[str], *, clock: Any = "sound"
     """
     energies = {}
     for story in stories:
-        frames = log_mel(load_audio(dataset.require(dataset.audio_path(story))), hop=_HOP, n_mels=N_BANDS)
+        frames = log_mel(story_audio(dataset, story), hop=_HOP, n_mels=N_BANDS)
         frames -= frames.mean(axis=0)
         times = (np.arange(len(frames)) * _HOP + WINDOW_SAMPLES / 2) / SAMPLE_RATE
         weights = lanczos_weights(times, response_times(dataset.n_trs(story), clock=clock))
@@ -80,7 +71,7 @@ def word_target(
     DataError : a TextGrid or the embeddings are missing or invalid, or not one word of a story has an embedding.
     """
     transcripts = {story: dataset.require(dataset.textgrid_path(story)) for story in stories}
-    spoken = {story: words(read_textgrid(path)) for story, path in transcripts.items()}
+    spoken = {story: story_words(dataset, story, story_audio(dataset, story)) for story in transcripts}
     counts = Counter(word.text for said in spoken.values() for word in said)
     table = read_embeddings(embeddings, counts, cache=cache)
     summed = {}

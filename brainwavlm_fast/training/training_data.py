@@ -16,11 +16,10 @@ from ..config import RunConfig, TrainConfig
 from ..data import (
     Dataset,
     StorySplit,
-    load_audio,
     make_split,
     read_responses,
     read_target,
-    require_sound,
+    story_audio,
     unusable_voxels,
     usable_dimensions,
 )
@@ -192,7 +191,7 @@ def open_training_data(
     with progress.task("opening audio", len(used)) as advance:
         for name in used:
             try:
-                audio = load_audio(require_sound(dataset, name))
+                audio = story_audio(dataset, name)
                 stories[name] = Story(audio, dataset.n_trs(name), config.model, for_training=True)
             except DataError as error:
                 raise DataError(f"story {name}: {error}") from None

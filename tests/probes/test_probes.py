@@ -178,7 +178,7 @@ def test_the_users_own_target(tmp_path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["a"], file["b"], file["c"] = np.ones((5, 2)), np.ones((6, 2)), np.full((5, 2), np.nan)
         file["a"][:, 0] = np.arange(5)
-        file["w"] = np.eye(5)
+        file["w"], file["f"] = np.eye(5), np.full((5, 2), 1e20)
 
     class Five:
         def n_trs(self, story: str) -> int:
@@ -189,7 +189,8 @@ def test_the_users_own_target(tmp_path: Path) -> None:
     assert found.notes["n_constant"] == 1
     for story, message in (
         ("b", r"'b': expected finite numbers \(5, n_dimensions\)"),
-        ("c", "with NaN or infinity"),
+        ("c", r"'c': 10 of 10 values are not numbers that can be used, with NaN or infinity .* first at 0, 0"),
+        ("f", r"'f': 10 of 10 values are not numbers that can be used"),
         ("d", "no dataset 'd'"),
         ("w", "'w' has 5 dimensions, 'a' 2"),
     ):
