@@ -9,9 +9,11 @@ def correlation(
     g: Any | None,
     g_all: float,
     gx: Any | None,
+    workspace: Any,
     num_threads: int,
     stream: int,
 ) -> None: ...
+def correlation_workspace(x: Any, axis: int) -> int: ...
 def delay_stack(
     x: Any,
     delays: list[int],

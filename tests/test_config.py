@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from brainwavlm_fast.config import ModelConfig, RunConfig, TrainConfig, as_dict, preset, settings
+from brainwavlm_fast.config import ModelConfig, RunConfig, TrainConfig, as_dict, preset, preset_words, settings
 from brainwavlm_fast.errors import ConfigError
 
 
@@ -24,9 +25,20 @@ def test_the_paper_s_numbers():
     assert (model.negative_lobes, model.clock, train.block_context, model.regularizers) == (True, "sound", True, True)
 
 
-def test_the_authors_release_has_its_three_traps_on():
+def test_the_authors_release_does_what_the_authors_scripts_do():
     model, train = preset("authors-release")
     assert (model.negative_lobes, model.clock, train.block_context) == (False, "scanner", False)
+    assert (model.lora_dropout, model.readout_bias) == (0.0, "uniform")
+    assert (train.least_block, train.story_order, train.seed) == (2, "python", 42)
+    assert set(preset_words("authors-release").split(" --")) == {
+        *("--no-negative-lobes", "clock scanner", "lora-dropout 0.0", "readout-bias uniform"),
+        *("no-block-context", "story-order python"),
+    }
+
+
+@pytest.mark.parametrize(("loss", "context", "least"), [("voxels", True, 1), ("mse", False, 2), ("time", True, 3)])
+def test_what_is_left_of_a_story_needs_a_gradient(loss, context, least):
+    assert replace(preset("paper")[1], loss=loss, block_context=context).least_block == least
 
 
 def test_unknown_preset():

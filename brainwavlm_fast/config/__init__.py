@@ -1,22 +1,10 @@
 """Everything that is chosen about a run: the table of options, configurations made of it, and their files."""
 
+from .model import Clock, Finetune, ModelConfig, ReadoutBias, Token
 from .options import Setting, option_words, settings
-from .run import (
-    PRESETS,
-    ActivationCheckpointing,
-    CacheType,
-    Clock,
-    Finetune,
-    Loss,
-    ModelConfig,
-    Parallelism,
-    Precision,
-    RunConfig,
-    Token,
-    TrainConfig,
-    preset,
-)
+from .run import PRESETS, RunConfig, preset, preset_words
 from .serialize import as_dict, from_dict
+from .train import ActivationCheckpointing, CacheType, Loss, Parallelism, Precision, TrainConfig
 
 __all__ = [
     "PRESETS",
@@ -28,6 +16,7 @@ __all__ = [
     "ModelConfig",
     "Parallelism",
     "Precision",
+    "ReadoutBias",
     "RunConfig",
     "Setting",
     "Token",
@@ -36,5 +25,6 @@ __all__ = [
     "from_dict",
     "option_words",
     "preset",
+    "preset_words",
     "settings",
 ]

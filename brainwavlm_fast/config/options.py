@@ -16,6 +16,7 @@ from ..errors import ConfigError
 
 Class = TypeVar("Class", bound=type)
 _KEY = "option"
+ANY, COUNT = (0, math.inf), (1, math.inf)  # bounds: 0 or more, 1 or more
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,7 +89,8 @@ class BrainWavLM(nn.Module):
 
     def _new_readout(self, n_voxels: int) -> Readout:
         config = self.config
-        return Readout(self.encoder.width, n_voxels, delays=config.delays, bottleneck=config.bottleneck)
+        width, bias = self.encoder.width, config.readout_bias
+        return Readout(width, n_voxels, delays=config.delays, bottleneck=config.bottleneck, bias=bias)
 
     def readout_of(self, subject: str | None = None) -> Readout:
         """A subject's readout.

@@ -7,16 +7,20 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from ..config import ReadoutBias
 from ..ops import delay_stack
 
 
 class Readout(nn.Module):
     """Linear(n_delays * width -> bottleneck), Linear(bottleneck -> n_voxels); no non-linearity between.
 
-    Weights start Xavier-uniform, biases at zero. ``bottleneck`` 0 is a single linear map.
+    Weights start Xavier-uniform, biases at zero or, with ``bias`` uniform, as torch draws them. ``bottleneck`` 0 is a
+    single linear map.
     """
 
-    def __init__(self, width: int, n_voxels: int, *, delays: Sequence[int], bottleneck: int) -> None:
+    def __init__(
+        self, width: int, n_voxels: int, *, delays: Sequence[int], bottleneck: int, bias: ReadoutBias = "zeros"
+    ) -> None:
         super().__init__()
         self.delays = tuple(delays)
         n_inputs = width * len(self.delays)
@@ -25,7 +29,8 @@ class Readout(nn.Module):
         maps = [nn.Linear(a, b) for a, b in pairwise(sizes)]
         for linear in maps:
             nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
+            if bias == "zeros":
+                nn.init.zeros_(linear.bias)
         self.layers = nn.Sequential(*maps)
 
     def forward(self, features: Tensor, context: int, n_trs: int) -> Tensor:

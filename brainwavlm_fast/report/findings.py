@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
+from ..config import preset_words
 from ..results.folders import END_OF_GRID, teacher_score
 from ..results.saved import Saved, SavedRun
 
 _DEPARTURES = (
-    "It was trained with the preset authors-release: positive Lanczos lobes only, TR times on the scanner's clock, and "
-    "blocks without their context, as in the published scripts; these are known mistakes, reproduced so "
-    "that they can be measured."
+    f"It was trained with the preset authors-release ({preset_words('authors-release')}), as the published scripts do; "
+    "among these are known mistakes, reproduced so that they can be measured."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +74,8 @@ class TrainingData:
     split : StorySplit
         Stories of all subjects together.
     blocks : tuple of Block
-        Of an epoch, in order: stories shuffled once by the seed, blocks in time order.
+        Of an epoch, in order: stories shuffled once by the seed, blocks in time order; without what is left of a story
+        below ``TrainConfig.least_block``.
     target : str
         File that is trained on in the place of responses; empty: none.
     """
@@ -196,7 +198,18 @@ def open_training_data(
             except DataError as error:
                 raise DataError(f"story {name}: {error}") from None
             advance(note=name)
-    order = np.random.default_rng(train.seed).permutation(len(split.train))
-    shuffled = [split.train[k] for k in order]
-    blocks = tuple(block for name in shuffled for block in story_blocks(name, stories[name].n_trs, train.block_size))
-    return TrainingData(dataset, subjects, split, stories, blocks, train.target)
+    return TrainingData(dataset, subjects, split, stories, _epoch(train, split, stories), train.target)
+
+
+def _epoch(train: TrainConfig, split: StorySplit, stories: dict[str, Story]) -> tuple[Block, ...]:
+    """The blocks of an epoch, in order."""
+    if train.story_order == "python":
+        shuffled = list(split.train)
+        random.Random(train.seed).shuffle(shuffled)
+    else:
+        shuffled = [split.train[k] for k in np.random.default_rng(train.seed).permutation(len(split.train))]
+    blocks = [block for name in shuffled for block in story_blocks(name, stories[name].n_trs, train.block_size)]
+    trained = tuple(block for block in blocks if block.n_trs >= train.least_block)
+    if not trained:
+        raise DataError(f"no training story has {train.least_block} TRs in a block, which a gradient needs here.")
+    return trained

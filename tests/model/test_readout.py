@@ -30,3 +30,11 @@ def test_two_linear_maps_and_nothing_between():
     assert readout.layers[0].weight.abs().max() <= bound
     assert all(torch.equal(layer.bias, torch.zeros_like(layer.bias)) for layer in readout.layers)
     assert readout.n_voxels == 9
+
+
+def test_biases_as_torch_draws_them():
+    """The authors' release never sets them: uniform within 1 / sqrt(inputs)."""
+    readout = Readout(50, 400, delays=(1, 2), bottleneck=25, bias="uniform")
+    for layer, n_inputs in zip(readout.layers, (100, 25), strict=True):
+        largest = layer.bias.abs().max()
+        assert 0.8 * n_inputs**-0.5 < largest <= n_inputs**-0.5
