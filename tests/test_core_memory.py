@@ -29,13 +29,13 @@ moments = np.ones((4, 500), np.float32)
 back = np.ones_like(tall)
 r0, r1, w = np.ones((1, 20_000), np.float32), np.ones((1, 400), np.float32), np.ones((1, 20_000), np.float32)
 d, shift, diagonal = np.ones((10, 400)), np.ones((1, 10)), np.ones((1, 400))
-sums = [np.ones((10, 20_000)) for _ in range(3)]
+no_sums, sums = np.ones((0, 6)), [np.ones((10, 20_000)) for _ in range(3)]
 X, some = rng.standard_normal((1500, 300), dtype=np.float32), rng.standard_normal((1500, 400), dtype=np.float32)
 Y = np.tile(some, (1, 100))
 calls = {
-    "over time": lambda: core.correlation(x, y, 0, None, r0, None, 0.0, None, 1, 0),
-    "loss": lambda: core.correlation(x, y, 1, None, r1, None, -1.0, gx, 1, 0),
-    "weighted": lambda: core.correlation(x, y, 1, w, r1, None, -1.0, gx, 1, 0),
+    "over time": lambda: core.correlation(x, y, 0, None, r0, None, 0.0, None, no_sums, 1, 0),
+    "loss": lambda: core.correlation(x, y, 1, None, r1, None, -1.0, gx, no_sums, 1, 0),
+    "weighted": lambda: core.correlation(x, y, 1, w, r1, None, -1.0, gx, no_sums, 1, 0),
     "delays": lambda: core.delay_stack(tall, [1, 2, 3, 4], [0, 4000], 0, wide, moments, 1e-5, 1, 0),
     "delays backward": lambda: core.delay_stack_backward(wide, [1, 2, 3, 4], [0, 4000], 0, back, tall, moments, 1, 0),
     "ridge moments": lambda: core.ridge_moments(x, y, gx, gx, d, shift, diagonal, *sums, 1, 0),

@@ -307,3 +307,42 @@ def test_a_gpus_arrays_reach_the_cuda_twin(call, monkeypatch):
 def test_ridge_moments_on_different_sides_are_refused():
     with pytest.raises(ValueError, match="shrink: lies in host memory, but others on a GPU"):
         kernels.ridge_moments(*[OnAGpu()] * 4, GOOD, OnAGpu(), OnAGpu())
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "of_x", "of_y"),
+    [
+        *[(np.float32, a, b) for a, b in [(1e-25, 1), (1, 1e30), (1e-25, 1e30), (1e-30, 1e-30), (1e36, 1e-12)]],
+        *[(np.float64, a, b) for a, b in [(1e-200, 1e-200), (1e200, 1)]],
+    ],
+)
+def test_correlations_do_not_depend_on_the_unit(dtype, of_x, of_y, weighted, axis):
+    """Squares of 1e-25 and 1e30 leave float32: r was 0, or above 1, and gradients infinite."""
+    x, y = pair(40, 70, np.float64)
+    weights = np.arange(70) % 3 if weighted else None
+    x, y = (x * of_x).astype(dtype), (y * of_y).astype(dtype)
+    plain = [a.astype(np.float64) / unit for a, unit in ((x, of_x), (y, of_y))]
+    with np.errstate(all="raise"):
+        loss, gradient = kernels.correlation_loss_grad(x, y, axis=axis, weights=weights)
+        r = kernels.correlation(x, y, axis=axis)
+    np.testing.assert_allclose(r, reference.correlation(*plain, axis=axis), atol=tolerance(dtype), rtol=0)
+    expected = reference.correlation_loss_backward(*plain, axis=axis, weights=weights)
+    bound = 30 * np.finfo(dtype).eps
+    assert abs(loss - reference.correlation_loss(*plain, axis=axis, weights=weights)) <= bound
+    np.testing.assert_allclose(gradient.astype(np.float64) * of_x, expected, atol=bound * np.abs(expected).max())
+
+
+def test_one_column_of_another_unit_leaves_the_others_as_they_are():
+    x, y = pair(300, 1100, np.float32)
+    expected = kernels.correlation(x, y, axis=0)
+    x[:, 7] *= np.float32(1e-25)
+    x[:, 1050] = np.nan
+    y[:, 9], y[:, 11] = 0, 0.1
+    found = kernels.correlation(x, y, axis=0)
+    assert np.isnan(found[1050])
+    assert found[9] == found[11] == 0
+    others = np.delete(np.arange(1100), [7, 9, 11, 1050])
+    np.testing.assert_array_equal(found[others], expected[others])
+    assert abs(found[7] - expected[7]) < 1e-6

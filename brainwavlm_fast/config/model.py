@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -32,8 +33,10 @@ class ModelConfig:
         9, "Hidden state to read: 0 is the input of the first transformer layer, k the output of layer k.", bounds=ANY
     )
     token: Token = _model("first", "Frame of each window to read: the first, the last, or the mean of all.")
-    window: float = _model(4.0, "Seconds of audio per window.", bounds=ANY, positive=True)
-    stride: float = _model(0.25, "Seconds between the ends of successive windows.", bounds=ANY, positive=True)
+    window: float = _model(4.0, "Seconds of audio per window; WavLM needs 0.025.", bounds=(0.025, math.inf))
+    stride: float = _model(
+        0.25, "Seconds between the ends of successive windows; a frame of WavLM is 0.02.", bounds=(0.02, math.inf)
+    )
     lanczos_lobes: int = _model(
         3, "Half width, in TRs, of the Lanczos filter that brings features to the TR rate.", bounds=COUNT
     )
@@ -75,7 +78,7 @@ class ModelConfig:
         if self.layer == 0 and self.finetune == "lora":
             raise ConfigError("layer is 0; it must be at least 1 with LoRA.")
         if self.stride > self.window:
-            raise ConfigError(f"stride is {self.stride}; it must be in (0, window = {self.window}].")
+            raise ConfigError(f"stride is {self.stride}; it must not exceed window = {self.window}.")
         if not self.delays or len(set(self.delays)) < len(self.delays):
             raise ConfigError(f"delays is {self.delays}; it must be distinct whole numbers of TRs, 0 or more.")
 

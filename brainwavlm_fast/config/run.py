@@ -57,6 +57,15 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
+    @property
+    def least_block(self) -> int:
+        """TRs that a block needs for a gradient; what is left of a story below it is skipped.
+
+        A correlation over time of two TRs is 1 or -1 whatever they are, and without context the z-score over a block's
+        only row is 0.
+        """
+        return 3 if self.train.loss == "time" else 1 if self.train.block_context and self.model.context else 2
+
     def with_settings(self, values: Mapping[str, Any]) -> RunConfig:
         """The configuration with some fields, of the model's and the training's, changed."""
         model = {s.name: values[s.name] for s in settings(ModelConfig) if s.name in values}

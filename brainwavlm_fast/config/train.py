@@ -142,15 +142,6 @@ class TrainConfig:
         return (self.subject, *self.more_subjects)
 
     @property
-    def least_block(self) -> int:
-        """TRs that a block needs for a gradient; what is left of a story below it is skipped.
-
-        A correlation over time of two TRs is 1 or -1 whatever they are, and without context the z-score over a block's
-        only row is 0.
-        """
-        return 3 if self.loss == "time" else 1 if self.block_context else 2
-
-    @property
     def label(self) -> str:
         """The name of a run, for people: subjects, and voxel set or target."""
         return f"{'+'.join(self.subjects)}-{self.trained_on}"

@@ -29,7 +29,7 @@ _ARCHITECTURE = (
 )
 _LORA = ("lora_rank", "lora_alpha")
 # no part of features in evaluation: the name of the base model, the readout's settings, and those of training alone
-_NO_PART = ("model", "delays", "bottleneck", "lora_dropout", "regularizers", "negative_lobes")
+_NO_PART = ("model", "delays", "bottleneck", "readout_bias", "lora_dropout", "regularizers", "negative_lobes")
 
 
 def tensors_digest(tensors: Mapping[str, Tensor], digest: Any = None) -> str:

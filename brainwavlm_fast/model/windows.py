@@ -97,6 +97,11 @@ def plan_windows(
         weights = weights.multiply(weights > 0).tocsr()
         weights.eliminate_zeros()
     empty = np.flatnonzero((np.diff(weights.indptr) == 0) & (times > 0))
+    if len(empty) and times[empty[0]] < n_samples / SAMPLE_RATE - stride:
+        raise DataError(
+            f"windows every {stride:g} s are too few for a filter of {lobes} lobes: {len(empty)} of {len(times)} TRs "
+            "have none within its reach. Use a smaller stride, or more lobes."
+        )
     if len(empty):
         raise DataError(
             f"the audio ends at {n_samples / SAMPLE_RATE:.1f} s, but features are wanted up to {times[-1]:.1f} s: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,17 @@ def choose_alphas(
         ranked = means[:, member]
     chosen: NDArray[np.float64] = alphas[order][np.argmax(ranked, axis=0)]
     return chosen
+
+
+def warn_of_ties(scores: NDArray[np.float64], *, stacklevel: int = 2) -> None:
+    """Say how many targets score the same at every alpha, so that nothing was chosen: (n_alphas, n_targets)."""
+    tied = int((scores == scores[0]).all(axis=0).sum()) if len(scores) > 1 else 0
+    if tied:
+        warnings.warn(
+            f"{tied} of {scores.shape[1]} targets score the same at every alpha, as constants do; they take the least.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def check_target_alphas(values: ArrayLike, excluded: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..kernels import delay_stack
-from .alphas import FIELD_ALPHAS, check_alphas, check_groups, check_target_alphas, penalties
+from .alphas import FIELD_ALPHAS, check_alphas, check_groups, check_target_alphas, penalties, warn_of_ties
 from .backend import backend_on, score_targets, to_numpy
 from .backend_numpy import NumpyBackend
 from .designs import DelayedDesign, DenseDesign, Design
@@ -273,6 +273,8 @@ class RidgeCV(Regressor):
         return DelayedDesign(X, self.delays, run_onsets=_onsets(run_onsets))
 
     def _store(self, fitted: Fitted, choosing: bool) -> None:
+        if choosing:
+            warn_of_ties(fitted.scores, stacklevel=3)
         self.alphas_ = among_excluded(fitted.alphas, self.excluded_)
         self.cv_scores_ = among_excluded(fitted.scores, self.excluded_) if choosing else None
         self.coef_ = among_excluded(fitted.coef, self.excluded_).T

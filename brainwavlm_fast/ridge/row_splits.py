@@ -135,7 +135,7 @@ def resolve_splits(cv: Any, n_rows: int, *, run_onsets: ArrayLike | None = None)
     Raises
     ------
     TypeError, ValueError
-        ``cv`` is none of these, or gives an empty, overlapping or out-of-range split.
+        ``cv`` is none of these, or gives an empty, overlapping or out-of-range split, or one that holds out one row.
     """
     from sklearn.model_selection import KFold, LeaveOneGroupOut, check_cv  # half a second that given alphas do without
 
@@ -172,6 +172,11 @@ def _check_pair(pair: Any, number: int, n_rows: int) -> RowSplit:
         if rows.min() < 0 or rows.max() >= n_rows:
             raise ValueError(f"cv: the {name} rows of split {number} reach outside the {n_rows} rows.")
         sides.append(rows.astype(np.intp))
+    if len(sides[1]) < 2:
+        raise ValueError(
+            f"cv: split {number} holds out a single row, which has no correlation and no variance: every alpha would "
+            "score 0. Hold out more rows, or use cv='gcv', leave-one-out in closed form."
+        )
     if np.isin(sides[0], sides[1]).any():
         raise ValueError(f"cv: split {number} has rows that both train and are held out.")
     return sides[0], sides[1]

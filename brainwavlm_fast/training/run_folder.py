@@ -24,7 +24,7 @@ from ..distributed import Ranks, opened_ranks
 from ..errors import BwlmError, CheckpointError
 from ..files import atomic_path, provenance, read_json, write_json
 from ..memory import GIB, peak_memory
-from ..model import BrainWavLM, CacheStatus, cache_front_ends, free_memory, step_memory
+from ..model import BrainWavLM, CacheStatus, Encoder, cache_front_ends, free_memory, step_memory
 from ..progress import Progress
 from .checkpoint import Position, clear_unfinished, latest_checkpoint, load_checkpoint, require_same_settings
 from .gradient import BlockGradient
@@ -120,6 +120,8 @@ def _open(config: RunConfig, ranks: Ranks, progress: Progress, *, run_to_be: Pat
     def check() -> tuple[StorySplit, dict[str, SubjectData]]:
         if run_to_be is not None:
             _refuse_used(run_to_be)
+        with keyed(config.train.seed):  # nothing of it stays
+            Encoder(config.model)  # what is wrong with the model is said before gigabytes of responses are read
         return choose_voxels(config, Dataset(Path(config.data)), progress)
 
     split, subjects = ranks.broadcast_from_main(check)

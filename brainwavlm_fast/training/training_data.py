@@ -75,7 +75,7 @@ class TrainingData:
         Stories of all subjects together.
     blocks : tuple of Block
         Of an epoch, in order: stories shuffled once by the seed, blocks in time order; without what is left of a story
-        below ``TrainConfig.least_block``.
+        below ``RunConfig.least_block``.
     target : str
         File that is trained on in the place of responses; empty: none.
     """
@@ -125,6 +125,8 @@ class TrainingData:
 def choose_voxels(config: RunConfig, dataset: Dataset, progress: Progress) -> tuple[StorySplit, dict[str, SubjectData]]:
     """The split, and what is trained on of each subject; every story's responses are read once and checked.
 
+    What can be wrong with less is found before: voxel sets, and sound that is not there.
+
     Raises
     ------
     DataError
@@ -138,9 +140,13 @@ def choose_voxels(config: RunConfig, dataset: Dataset, progress: Progress) -> tu
     split = make_split(everything, validation=train.validation, test=train.test)
     _check_shared({subject: set(stories) & set(split.train) for subject, stories in heard.items()})
     used = (*split.train, *split.validation)
+    for story in used:
+        dataset.require(dataset.audio_path(story))
+    wanted = {subject: voxel_set(dataset, subject, train.roi) for subject in heard}
     used_by = {subject: tuple(story for story in used if story in stories) for subject, stories in heard.items()}
     return split, {
-        subject: _choose_subject_voxels(train, dataset, subject, used_by[subject], progress) for subject in heard
+        subject: _choose_subject_voxels(train, dataset, subject, used_by[subject], wanted[subject], progress)
+        for subject in heard
     }
 
 
@@ -156,9 +162,13 @@ def _check_shared(training: dict[str, set[str]]) -> None:
 
 
 def _choose_subject_voxels(
-    train: TrainConfig, dataset: Dataset, subject: str, stories: Sequence[str], progress: Progress
+    train: TrainConfig,
+    dataset: Dataset,
+    subject: str,
+    stories: Sequence[str],
+    wanted: NDArray[np.bool_],
+    progress: Progress,
 ) -> SubjectData:
-    wanted = voxel_set(dataset, subject, train.roi)
     if train.target:
         usable = usable_dimensions(train.target, dataset, stories)
         wanted, unusable = np.ones_like(usable), ~usable
@@ -198,18 +208,19 @@ def open_training_data(
             except DataError as error:
                 raise DataError(f"story {name}: {error}") from None
             advance(note=name)
-    return TrainingData(dataset, subjects, split, stories, _epoch(train, split, stories), train.target)
+    return TrainingData(dataset, subjects, split, stories, _epoch(config, split, stories), train.target)
 
 
-def _epoch(train: TrainConfig, split: StorySplit, stories: dict[str, Story]) -> tuple[Block, ...]:
+def _epoch(config: RunConfig, split: StorySplit, stories: dict[str, Story]) -> tuple[Block, ...]:
     """The blocks of an epoch, in order."""
+    train = config.train
     if train.story_order == "python":
         shuffled = list(split.train)
         random.Random(train.seed).shuffle(shuffled)
     else:
         shuffled = [split.train[k] for k in np.random.default_rng(train.seed).permutation(len(split.train))]
     blocks = [block for name in shuffled for block in story_blocks(name, stories[name].n_trs, train.block_size)]
-    trained = tuple(block for block in blocks if block.n_trs >= train.least_block)
+    trained = tuple(block for block in blocks if block.n_trs >= config.least_block)
     if not trained:
-        raise DataError(f"no training story has {train.least_block} TRs in a block, which a gradient needs here.")
+        raise DataError(f"no training story has {config.least_block} TRs in a block, which a gradient needs here.")
     return trained

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "cpu/correlation_columns.h"
+#include "cpu/correlation_scaled.h"
 #include "cpu/simd.h"
 #include "cpu/stream.h"
 #include "cpu/threads.h"
@@ -151,11 +152,15 @@ BWLM_INLINE void correlate_row(const CorrelationArgs& args, int64_t t) {
     const T *x = args.x.row<T>(t), *y = args.y.row<T>(t), *w = kWeighted ? args.weights.as<T>() : x;
     const int64_t n = args.x.cols;
     const WeightedMoments moments = row_moments<kWeighted>(x, y, w, n);
+    const double g = args.g.data ? static_cast<double>(args.g.as<T>()[t]) : args.g_all;
+    if (is_extreme<T>(moments.m, moments.n)) {
+        const Line<T> written{args.gx.data ? args.gx.row<T>(t) : nullptr, 1};
+        return correlate_scaled<T>({x, 1}, {y, 1}, args.weights.as<T>(), n, g, args.r.as<T>() + t, written);
+    }
     const Correlation out = correlation_of(moments.m, moments.n, std::numeric_limits<T>::epsilon());
     args.r.as<T>()[t] = static_cast<T>(out.r);
     if (!args.gx.data) return;
     T* gx = args.gx.row<T>(t);
-    const double g = args.g.data ? static_cast<double>(args.g.as<T>()[t]) : args.g_all;
     const T a = static_cast<T>(g * out.a), b = static_cast<T>(g * out.b);
     const T mx = static_cast<T>(moments.m.mean_x), my = static_cast<T>(moments.m.mean_y);
     const auto store_element = [&](int64_t k) {

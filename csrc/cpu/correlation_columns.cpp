@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "cpu/correlation_scaled.h"
 #include "cpu/simd.h"
 #include "cpu/threads.h"
 #include "cpu/vec.h"
@@ -68,25 +69,32 @@ BWLM_INLINE void correlate_columns(const CorrelationArgs& args, int64_t column, 
         });
     const double count = static_cast<double>(n);
     T a[kColumns], b[kColumns];
+    bool extreme[kColumns], any_extreme = false;
     for (int64_t c = 0; c < width; ++c) {
         const double u = ex[c] / count, v = ey[c] / count;
         mean_x[c] = static_cast<double>(mx[c]) + u;
         mean_y[c] = static_cast<double>(my[c]) + v;
         const Moments m{mean_x[c], mean_y[c], xx[c] - count * u * u, yy[c] - count * v * v,
                         xy[c] - count * u * v};
+        extreme[c] = is_extreme<T>(m, count);
+        any_extreme |= extreme[c];
         const Correlation out = correlation_of(m, count, std::numeric_limits<T>::epsilon());
         r[c] = static_cast<T>(out.r);
         const double scale = g ? static_cast<double>(g[c]) : args.g_all;
         a[c] = static_cast<T>(scale * out.a);
         b[c] = static_cast<T>(scale * out.b);
     }
-    if (!args.gx.data) return;
-    T* gx = args.gx.as<T>() + column;
+    T* gx = args.gx.data ? args.gx.as<T>() + column : nullptr;
     const int64_t gs = args.gx.row_stride;
-    for (int64_t t = 0; t < n; ++t)
+    for (int64_t t = 0; t < (gx ? n : 0); ++t)
         for (int64_t c = 0; c < width; ++c)
             gx[t * gs + c] = a[c] * static_cast<T>(y[t * ys + c] - mean_y[c]) -
                              b[c] * static_cast<T>(x[t * xs + c] - mean_x[c]);
+    for (int64_t c = 0; any_extreme && c < width; ++c)
+        if (extreme[c])
+            correlate_scaled<T>({x + c, xs}, {y + c, ys}, nullptr, n,
+                                g ? static_cast<double>(g[c]) : args.g_all, r + c,
+                                {gx ? gx + c : nullptr, gs});
 }
 
 BWLM_CLONES void columns_f32(const CorrelationArgs& args, int64_t column, int64_t width) {

@@ -84,6 +84,11 @@ def test_audio_that_ends_too_soon_is_refused():
         plan_windows(40 * SAMPLE_RATE, response_times(60))
 
 
+def test_windows_too_far_apart_for_the_filter_are_no_fault_of_the_sound():
+    with pytest.raises(DataError, match="windows every 8 s are too few for a filter of 1 lobes"):
+        plan_windows(200 * SAMPLE_RATE, response_times(60), window=8.0, stride=8.0, lobes=1)
+
+
 def test_audio_shorter_than_a_window_step_is_refused():
     with pytest.raises(DataError, match="one window needs"):
         plan_windows(100, response_times(3))

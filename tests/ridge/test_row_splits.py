@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut
+from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut, LeaveOneOut
 
 from brainwavlm_fast.ridge.row_splits import ChunkBootstrap, resolve_splits, run_labels
 
@@ -140,3 +140,10 @@ def test_default_is_the_chunk_bootstrap_where_there_is_room() -> None:
 def test_bad_cv_is_refused(cv: object, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         resolve_splits(cv, 12)
+
+
+@pytest.mark.parametrize("cv", [LeaveOneOut(), 30, [(np.arange(1, 30), [0])]])
+def test_a_single_held_out_row_is_refused(cv):
+    """Its correlation is 0 at every alpha, and the smallest was taken without a word."""
+    with pytest.raises(ValueError, match="holds out a single row.*cv='gcv'"):
+        resolve_splits(cv, 30)

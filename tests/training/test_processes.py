@@ -80,7 +80,7 @@ def job(plain, tmp_path_factory):
     dropping(plain, folder).to_json(folder / "dropping.json")
     replace(plain, model=replace(plain.model, regularizers=True)).to_json(folder / "regularised.json")
     few = replace(plain, model=replace(plain.model, stride=4.0, lanczos_lobes=1))
-    replace(few, train=replace(few.train, block_size=1, block_context=False)).to_json(folder / "few-windows.json")
+    replace(few, train=replace(few.train, block_size=2, block_context=False)).to_json(folder / "few-windows.json")
     replace(plain, train=replace(plain.train, parallelism="blocks", carry_context=True)).to_json(
         folder / "carried-blocks.json"
     )
