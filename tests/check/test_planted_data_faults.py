@@ -324,7 +324,7 @@ def test_pointer_files_of_an_unlocked_clone_are_not_fetched(dataset):
         "datalad get derivative/pycortex-db/UTS01/transforms/UTS01_auto/mask_thick.nii.gz",
         f"datalad get {' '.join(f'derivative/{folder}' for folder in folders)}",
     ]
-    with pytest.raises(DataError, match=r"has not been downloaded. In .*, run: datalad get .*/UTS01/avatar.hf5"):
+    with pytest.raises(DataError, match=r"has not been downloaded. In .*, run: datalad get stimuli/avatar.wav"):
         train(dataset)
 
 
