@@ -11,6 +11,7 @@ subject, whether or not an auditory localizer was run (UTS02 has none). A drawn 
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,7 +30,10 @@ from .volume import VoxelSpace, voxel_space
 
 AC_PARCELS = ("G_temp_sup-G_T_transv", "S_temporal_transverse", "G_temp_sup-Plan_tempo")
 THICK_MM = 8.0  # how far from the mid-thickness surface pycortex's mask_thick reaches
-_LAYOUT = 1  # raised whenever the same files would give other sets
+_LAYOUT = 2  # raised whenever the same files would give other sets
+
+
+Parcels = dict[str, list[NDArray[np.bool_]]]  # parcel -> which vertices of lh and of rh are in it
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Atlas:
         ``neither`` and ``both``: voxels that hold vertices of no hemisphere, or of both; ``farthest_mm`` from a voxel's
         center to its nearest vertex.
     missing : Mapping[str, str]
-        Why the sets of a kind are missing: ``a2009s``, ``aparc``, ``svg``.
+        Why sets are missing: all of a kind (``a2009s``, ``aparc``, ``svg``), or one by its name.
     """
 
     n_voxels: int
@@ -90,9 +94,14 @@ def _make_atlas(dataset: Dataset, subject: str) -> Atlas:
         except DataError as error:
             missing[atlas] = str(error)
             continue
-        if atlas == "a2009s" and parcels.keys() >= set(AC_PARCELS):
-            sets["ac"] = np.any([parcels[name] for name in AC_PARCELS], axis=0)[nearest]
-        sets |= {f"{atlas}:{name}": vertices[nearest] for name, vertices in sorted(parcels.items())}
+        one_sided = _one_sided(parcels)
+        missing |= {f"{atlas}:{name}": reason for name, reason in one_sided.items()}
+        whole = {name: np.concatenate(halves) for name, halves in sorted(parcels.items()) if name not in one_sided}
+        if atlas == "a2009s" and whole.keys() >= set(AC_PARCELS):
+            sets["ac"] = np.any([whole[name] for name in AC_PARCELS], axis=0)[nearest]
+        elif atlas == "a2009s":
+            missing["ac"] = _why_no_ac(one_sided)
+        sets |= {f"{atlas}:{name}": vertices[nearest] for name, vertices in whole.items()}
     try:
         drawn = region_vertices(dataset, subject)
     except DataError as error:
@@ -115,9 +124,8 @@ def _holds_a_vertex(space: VoxelSpace, points: NDArray[np.float32]) -> NDArray[n
     return holds
 
 
-def _parcels(dataset: Dataset, subject: str, atlas: str, n_vertices: Mapping[str, int]) -> dict[str, NDArray[np.bool_]]:
-    """Parcel -> vertices of both hemispheres, left ones first."""
-    parcels: dict[str, list[NDArray[np.bool_]]] = {}
+def _parcels(dataset: Dataset, subject: str, atlas: str, n_vertices: Mapping[str, int]) -> Parcels:
+    parcels: Parcels = {}
     for k, side in enumerate(SIDES):
         labels, names = annotation(dataset, subject, side, atlas)
         if len(labels) != n_vertices[side]:
@@ -128,7 +136,30 @@ def _parcels(dataset: Dataset, subject: str, atlas: str, n_vertices: Mapping[str
         for number, name in enumerate(names):
             halves = parcels.setdefault(name, [np.zeros(n, dtype=bool) for n in n_vertices.values()])
             halves[k] |= labels == number
-    return {name: np.concatenate(halves) for name, halves in parcels.items()}
+    return parcels
+
+
+def _one_sided(parcels: Parcels) -> dict[str, str]:
+    """Parcels with vertices in one hemisphere alone, and what to do: sets hold both sides. Empty in both is a name."""
+    reasons = {}
+    for name, halves in parcels.items():
+        has = {side: bool(half.any()) for side, half in zip(SIDES, halves, strict=True)}
+        if has["lh"] != has["rh"]:
+            there, gone = ("lh", "rh") if has["lh"] else ("rh", "lh")
+            others = [other for other, pair in parcels.items() if pair[SIDES.index(gone)].any() and other != name]
+            near = difflib.get_close_matches(name, others, n=1, cutoff=0.8)
+            reasons[name] = f"parcel {name} has vertices in {there}, but none in {gone}" + (
+                f", which has {near[0]}: spell them alike."
+                if near and not parcels[near[0]][SIDES.index(there)].any()
+                else "; annotations must be of one atlas."
+            )
+    return reasons
+
+
+def _why_no_ac(one_sided: Mapping[str, str]) -> str:
+    return next((one_sided[name] for name in AC_PARCELS if name in one_sided), None) or (
+        f"it is made of the parcels {', '.join(AC_PARCELS)} of a2009s, and not all are there."
+    )
 
 
 def _sources(dataset: Dataset, subject: str) -> Iterator[tuple[str, str]]:

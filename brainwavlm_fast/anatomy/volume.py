@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..data.tree import Dataset
 from ..errors import BwlmError, DataError
 from ..files import read_json
+
+SAME_PLACE = 0.1  # voxels that two affines of one volume may differ by anywhere in it: what NIfTI's rounding leaves
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ def voxel_space(dataset: Dataset, subject: str) -> VoxelSpace:
     Raises
     ------
     DataError
-        A file is missing (says how to fetch it), damaged, or mask and reference differ in size.
+        A file is missing (says how to fetch it) or damaged, or they disagree: mask and reference in size or place, the
+        transform's ``coord`` with its ``magnet`` over the reference's affine.
     """
     path = dataset.require(dataset.mask_path(subject))
     mask = load_mask(path)
@@ -84,7 +88,30 @@ def voxel_space(dataset: Dataset, subject: str) -> VoxelSpace:
             f"{path} has {mask.shape[::-1]} voxels along x, y, z; {reference_path.name} beside it has "
             f"{tuple(reference.shape)}. They must be of one volume: download both again."
         )
-    return VoxelSpace(mask, np.asarray(reference.affine, dtype=np.float64), _read_transform(dataset, path.parent))
+    affine = image_affine(reference_path, reference)
+    apart = voxels_apart(image_affine(path, open_image(path)), affine, mask.shape[::-1])
+    if apart > SAME_PLACE:
+        raise DataError(
+            f"{path} and {reference_path.name} beside it place their voxels differently, up to {apart:,.1f} voxels "
+            "apart: one was turned or moved, so that columns and hemispheres would not be the responses'. Take both "
+            "from one download, or save the mask in the reference's orientation."
+        )
+    return VoxelSpace(mask, affine, _read_transform(dataset, path.parent, affine, mask.shape[::-1]))
+
+
+def voxels_apart(one: NDArray[np.floating], other: NDArray[np.floating], shape: Sequence[int]) -> float:
+    """How far apart, in voxels of the second, two affines (4, 4) place a voxel of a volume: the farthest corner's."""
+    corners = np.array([(*corner, 1.0) for corner in itertools.product(*((0, n - 1) for n in shape))])
+    moved = corners @ (np.linalg.inv(other) @ one).T
+    return float(np.abs(moved - corners).max())
+
+
+def image_affine(path: Path, image: nibabel.Nifti1Image) -> NDArray[np.float64]:
+    """An image's affine (4, 4), from voxel (x, y, z) to mm, which must be one."""
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not _invertible(affine):
+        raise DataError(f"{path}: its affine must be of finite numbers and one that can be inverted.")
+    return affine
 
 
 def load_mask(path: Path) -> NDArray[np.bool_]:
@@ -110,14 +137,33 @@ def _reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path} cannot be read as a NIfTI image ({error}).") from error
 
 
-def _read_transform(dataset: Dataset, folder: Path) -> NDArray[np.float64]:
+def _read_transform(
+    dataset: Dataset, folder: Path, affine: NDArray[np.float64], shape: Sequence[int]
+) -> NDArray[np.float64]:
+    """``coord``; where pycortex wrote ``magnet`` too, from the surfaces' mm to the reference's, both must agree."""
     path = dataset.require(folder / "matrices.xfm")
     try:
-        matrix = np.array(read_json(path)["coord"], dtype=np.float64)
+        found = read_json(path)
+        coord = np.array(found["coord"], dtype=np.float64)
+        magnet = np.array(found["magnet"], dtype=np.float64) if "magnet" in found else None
     except BwlmError as error:
         raise DataError(str(error)) from None
     except (KeyError, TypeError, ValueError):
         raise DataError(f"{path} has no matrix 'coord' of numbers; it must be pycortex's JSON.") from None
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
-        raise DataError(f"{path}: 'coord' must be an affine matrix of 4 by 4 that can be inverted.")
-    return matrix
+    for name, matrix in {"coord": coord, "magnet": magnet}.items():
+        if matrix is not None and not _invertible(matrix):
+            raise DataError(f"{path}: '{name}' must be an affine matrix of 4 by 4 that can be inverted.")
+    if magnet is None:
+        return coord
+    apart = voxels_apart(np.linalg.inv(magnet) @ affine, np.linalg.inv(coord), shape)
+    if apart > SAME_PLACE:
+        raise DataError(
+            f"{path}: 'coord' is not 'magnet' seen in voxels of reference.nii.gz beside it; they are up to "
+            f"{apart:,.1f} voxels apart. The reference was turned or replaced after the transform was made: take both "
+            "from one download."
+        )
+    return coord
+
+
+def _invertible(matrix: NDArray[np.float64]) -> bool:
+    return matrix.shape == (4, 4) and bool(np.isfinite(matrix).all()) and abs(np.linalg.det(matrix)) >= 1e-12

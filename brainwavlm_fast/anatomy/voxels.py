@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ..data.responses import n_voxels
 from ..data.tree import Dataset
 from ..errors import ConfigError, DataError
-from .atlas import AC_PARCELS, Atlas, read_atlas
+from .atlas import Atlas, read_atlas
 from .expressions import FILE, evaluate_sets
-from .volume import load_mask, open_image, voxel_space
+from .volume import SAME_PLACE, image_affine, load_mask, open_image, voxel_space, voxels_apart
 
 MAIN_SETS = ("all", "lh", "rh", "ac", "nonac")
 
@@ -107,11 +107,9 @@ class _Names:
     def _unknown(self, name: str) -> ConfigError | DataError:
         """Why there is no such set: what it comes from is missing, or nothing has the name."""
         missing = self.atlas.missing
-        kind = "a2009s" if name == "ac" else name.split(":")[0]
-        if kind in missing:
-            return DataError(f"voxel set '{name}' of {self.subject} cannot be made: {missing[kind]}")
-        if name == "ac":
-            return DataError(f"voxel set 'ac' of {self.subject} needs the parcels {', '.join(AC_PARCELS)} of a2009s.")
+        for key in (name, "a2009s" if name == "ac" else name.split(":")[0]):
+            if key in missing:
+                return DataError(f"voxel set '{name}' of {self.subject} cannot be made: {missing[key]}")
         message = f"unknown voxel set '{name}' of {self.subject}"
         near = self._nearest(name)
         message += f": did you mean {' or '.join(near)}?" if near else "."
@@ -157,7 +155,7 @@ class _Names:
             raise DataError(
                 f"{path} has {mask.shape[::-1]} voxels along x, y, z; {self.subject}'s volume has {space.shape}."
             )
-        if not np.allclose(open_image(path).affine, space.affine, atol=1e-2):
+        if voxels_apart(image_affine(path, open_image(path)), space.affine, space.shape) > SAME_PLACE:
             raise DataError(
                 f"{path} lies elsewhere than {self.subject}'s reference.nii.gz: their affines differ. Resample it to "
                 "the reference first."

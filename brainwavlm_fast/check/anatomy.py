@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import get_args
 
-from ..anatomy import ATLASES, SIDES, Kind, annotation_path, load_mask, overlays_path, surface_paths
+from ..anatomy import ATLASES, SIDES, Kind, annotation_path, load_mask, overlays_path, read_atlas, surface_paths
 from ..data import Dataset
 from ..errors import DataError
 from .parts import Part
@@ -41,6 +41,16 @@ def check_surfaces(dataset: Dataset, subject: str) -> Part:
             either = surface_paths(dataset, subject, kind, side)
             paths.append(next((path for path in either if path.exists() or path.is_symlink()), either[0]))
         paths += [annotation_path(dataset, subject, side, atlas) for atlas in ATLASES]
-    for path in paths:
-        part.add(dataset, path)
+    here = [part.add(dataset, path) for path in paths]
+    if all(here) and dataset.mask_path(subject).is_file():
+        part.problems += _disagreements(dataset, subject)
     return part
+
+
+def _disagreements(dataset: Dataset, subject: str) -> list[str]:
+    """What keeps voxel sets from being made though every file is here, in the words that `--roi` refuses them with."""
+    try:
+        missing = read_atlas(dataset, subject).missing
+    except DataError as error:
+        return [str(error)]
+    return list(dict.fromkeys(missing.values()))

@@ -78,7 +78,7 @@ def make_tree(root: Path, *, subject: str = "UTS01", n_voxels: int = N_VOXELS) -
     thick = np.zeros((4, 5, 6 + n_voxels // 20), np.uint8)
     thick.reshape(-1)[10 : 10 + n_voxels] = 1
     z, _, x = np.nonzero(thick.T)  # the columns' order
-    add_anatomy(root, subject, thick, left=z < 4, ac=(z < 3) & (x < 2))
+    add_anatomy(root, subject, thick, left=z < 4, ac=((z < 3) | (z == 7)) & (x < 2))
     return root
 
 
