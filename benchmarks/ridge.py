@@ -1,7 +1,8 @@
 """Voxelwise ridge with cross-validated penalties, against the field's bootstrap ridge, himalaya and scikit-learn.
 
 Scores and chosen penalties must agree with a plain float64 transcription of the field's method (on a few hundred of the
-targets) before anything is timed. One core by default, one process, one run: compare ratios, not seconds.
+targets) before anything is timed, and himalaya's choice of penalties with ours. One core by default, one process, one
+run, every rival in each of its back ends: compare ratios, not seconds.
 
     python -m benchmarks.ridge                      (n 3,000, p 1,024, 20,000 targets: some ten minutes on one core)
     python -m benchmarks.ridge --device cuda --n 9000 --p 3072 --targets 90000       (beside himalaya's CUDA back end)
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.rivals import Rival, ratios
 from brainwavlm_fast import RidgeCV, delay_stack
 from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.memory import peak_memory
@@ -27,6 +29,15 @@ from tests.helpers.field_ridge import svd_ridge, zscored
 
 RESULTS = Path(__file__).parent / "results" / "ridge.json"
 ALPHAS = np.logspace(1, 4, 10)
+RIVALS = {
+    "cpu": {
+        "himalaya, numpy": Rival("himalaya", "numpy"),
+        "himalaya, torch": Rival("himalaya", "torch"),
+        "field's bootstrap ridge": Rival("", "numpy, float64"),
+        "scikit-learn": Rival("scikit-learn", "numpy"),
+    },
+    "cuda": {"himalaya": Rival("himalaya", "torch_cuda")},
+}
 Splits = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -67,17 +78,18 @@ def field_ridge(X: np.ndarray, Y: np.ndarray, alphas: np.ndarray, splits: Splits
     return scores, weights
 
 
-def himalaya(X: np.ndarray, Y: np.ndarray, alphas: np.ndarray, splits: Splits, device: str) -> None:
-    """himalaya's solver with the same splits, penalties and score, on its torch back ends, float32."""
+def himalaya(X: np.ndarray, Y: np.ndarray, alphas: np.ndarray, splits: Splits, back_end: str) -> np.ndarray:
+    """himalaya's solver with the same splits, penalties and score, in float32; the alphas that it chose."""
     from himalaya.backend import set_backend
     from himalaya.ridge import solve_ridge_cv_svd
     from himalaya.scoring import correlation_score
 
-    set_backend("torch_cuda" if device == "cuda" else "torch")
-    import torch
-
-    there = (torch.from_numpy(a).to(device) for a in (X, Y))
-    solve_ridge_cv_svd(*there, alphas=alphas**2, cv=splits, score_func=correlation_score, n_targets_batch=2000)
+    backend = set_backend(back_end)
+    X, Y, penalties = backend.asarray(X), backend.asarray(Y), backend.asarray(alphas**2, dtype="float32")
+    best, _, _ = solve_ridge_cv_svd(
+        X, Y, alphas=penalties, cv=splits, score_func=correlation_score, n_targets_batch=2000
+    )
+    return np.sqrt(backend.to_numpy(best))
 
 
 def scikit_learn(X: np.ndarray, Y: np.ndarray, alphas: np.ndarray, splits: Splits) -> None:
@@ -122,6 +134,11 @@ def check(X: np.ndarray, Y: np.ndarray, splits: Splits, device: str) -> dict[str
         errors[f"{name}: weights"] = float(np.abs(ours.coef_[:300].T - weights).max() / np.abs(weights).max())
         assert errors[f"{name}: scores"] <= limit, f"{name}: scores differ by {errors[f'{name}: scores']:.1e}"
         assert errors[f"{name}: score regret"] <= 1e-6
+    for name, rival in RIVALS[device].items():
+        if rival.package == "himalaya":
+            picked = np.searchsorted(ALPHAS, himalaya(X, some, ALPHAS, splits, rival.back_end) * 0.99)
+            errors[f"{name}: score regret"] = float((scores.max(axis=0) - scores[picked, np.arange(300)]).max())
+            assert errors[f"{name}: score regret"] <= 1e-6, f"{name} chooses other penalties"
     return errors
 
 
@@ -134,7 +151,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peer-rounds", type=int, default=1)
+    parser.add_argument("--peer-rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     import torch
@@ -150,13 +167,16 @@ def main() -> None:
         def ours(alphas: np.ndarray) -> RidgeCV:
             return RidgeCV(alphas, cv=splits, device=options.device)
 
+        rivals = RIVALS[options.device]
         more = np.logspace(1, 4, 40)
         methods: dict[str, tuple[int, Callable[[], Any]]] = {
             "ours": (options.rounds, lambda: ours(ALPHAS).fit(X, Y)),
             "ours, 40 alphas": (options.rounds, lambda: ours(more).fit(X, Y)),
             "ours, float64": (1, lambda: ours(ALPHAS).fit(X.astype(np.float64), Y.astype(np.float64))),
-            "himalaya": (options.peer_rounds, lambda: himalaya(X, Y, ALPHAS, splits, options.device)),
         }
+        for name, rival in rivals.items():
+            if rival.package == "himalaya":
+                methods[name] = (options.peer_rounds, lambda end=rival.back_end: himalaya(X, Y, ALPHAS, splits, end))
         if options.device == "cpu":
             methods |= {
                 "field's bootstrap ridge": (options.peer_rounds, lambda: field_ridge(X, Y, ALPHAS, splits)),
@@ -174,8 +194,8 @@ def main() -> None:
                         memory = peak_memory() - before
                     print(f"{name}: {seconds[name][-1]:.2f} s", flush=True)
     medians = {name: statistics.median(times) for name, times in seconds.items() if times}
-    ratios = {name: value / medians["ours"] for name, value in medians.items()}
-    for name, ratio in ratios.items():
+    terms = ratios(medians, rivals, options.threads)
+    for name, ratio in terms["times_ours"].items():
         print(f"{name:25} {medians[name]:8.2f} s   {ratio:6.2f} times ours")
     size = {"n": options.n, "p": options.p, "n_targets": options.targets, "threads": options.threads}
     eigh = decompositions(options.p) if options.device == "cuda" else {}
@@ -187,7 +207,7 @@ def main() -> None:
         "eigh_seconds": eigh,
         "seconds": seconds,
         "medians": medians,
-        "times_ours": ratios,
+        **terms,
         "peak_beyond_inputs_gib": round(memory / 2**30, 2),
         "provenance": provenance(),
     }
