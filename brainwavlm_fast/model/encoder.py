@@ -26,6 +26,7 @@ from .draws import NO_DRAWS, Draws, draw
 from .front_end import convolutions
 from .identity import TUNED_FILES, base_digests, require_base
 from .lora import load_adapter, with_lora
+from .preprocessing import normalized
 from .pretrained import load_wavlm
 from .products import packed_weights, product
 from .story import Story
@@ -161,8 +162,11 @@ class Encoder(nn.Module):
     def front_end(self, waveforms: Tensor) -> Tensor:
         """The feature encoder and its layer norm: (n_windows, n_samples) -> (n_windows, n_frames, front_width).
 
-        Differentiated only if every weight is trained, so that its output can be cached. Never in TF32.
+        Sound is normalized first if the model expects it. Differentiated only if every weight is trained, so that its
+        output can be cached. Never in TF32.
         """
+        if self.base.config.do_normalize:
+            waveforms = normalized(waveforms)
         # On a CPU a window at a time: the convolutions of several leave the cache, and take nearly twice as long.
         parts = waveforms.split(1 if waveforms.device.type == "cpu" else _FRONT_GROUP)
         norm = self.base.feature_projection.layer_norm

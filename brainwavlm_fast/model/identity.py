@@ -42,8 +42,11 @@ def tensors_digest(tensors: Mapping[str, Tensor], digest: Any = None) -> str:
 
 
 def architecture(config: Any) -> str:
-    """The settings of a ``transformers`` WavLM that change its outputs, as text."""
-    return json.dumps([(name, getattr(config, name, None)) for name in _ARCHITECTURE])
+    """The settings of a ``transformers`` WavLM that change its outputs, as text, normalized sound included."""
+    settings = [(name, getattr(config, name, None)) for name in _ARCHITECTURE]
+    if getattr(config, "do_normalize", False):  # else as before it was known, so that digests stay what they were
+        settings.append(("do_normalize", True))
+    return json.dumps(settings)
 
 
 def base_digests(wavlm: Any) -> tuple[str, ...]:

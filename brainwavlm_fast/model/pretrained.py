@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError
+from .preprocessing import FILE, expects_normalized_sound
 
 # What transformers' models for a task (CTC, sequences, frames, x-vectors) have beside the encoder.
 _HEADS = (
@@ -25,7 +26,8 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 def load_wavlm(name: str | Path) -> Any:
     """A ``transformers`` WavLM with every key accounted for, in float32 and evaluation mode.
 
-    The encoder of a model with a task's head is taken, with a warning that names the head.
+    Its configuration says as ``do_normalize`` whether its sound is normalized. The encoder of a model with a task's
+    head is taken, with a warning that names the head.
 
     Raises
     ------
@@ -47,6 +49,7 @@ def load_wavlm(name: str | Path) -> Any:
     for key, weight in model.state_dict().items():
         if not torch.isfinite(weight).all():
             raise CheckpointError(f"{name}: {key} holds NaN or infinity; the model would give no features.")
+    model.config.do_normalize = expects_normalized_sound(name, model.config)
     return model.eval()
 
 
@@ -76,6 +79,7 @@ def save_wavlm(model: Any, folder: Path) -> None:
     """Write a ``transformers`` WavLM to a folder that :func:`load_wavlm` opens."""
     with quiet():
         model.save_pretrained(folder)
+    (folder / FILE).write_text(json.dumps({"do_normalize": bool(getattr(model.config, "do_normalize", False))}))
 
 
 def _check_is_wavlm(name: str | Path) -> None:

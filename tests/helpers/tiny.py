@@ -38,8 +38,8 @@ def large_layout() -> dict[str, object]:
     return {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
 
 
-def save_tiny(folder: Path, *, seed: int = 0, **changes: object) -> Path:
-    """Make and save one; returns the folder."""
+def save_tiny(folder: Path, *, seed: int = 0, normalize: bool | None = False, **changes: object) -> Path:
+    """Make and save one, which says whether its sound is normalized unless that is None; returns the folder."""
     torch.manual_seed(seed)
     model = WavLMModel(tiny_config(**changes))
     for name, parameter in model.named_parameters():
@@ -48,6 +48,8 @@ def save_tiny(folder: Path, *, seed: int = 0, **changes: object) -> Path:
         elif parameter.ndim == 2:
             torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
     model.save_pretrained(folder)
+    if normalize is not None:
+        (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": normalize}))
     return folder
 
 
