@@ -57,4 +57,4 @@ def rois(
             "transform, may not be the ones."
         )
     for name, reason in atlas.missing.items():
-        typer.echo(f"no {name} sets: {reason}")
+        typer.echo(f"no {name}: {reason}" if ":" in name else f"no {name} sets: {reason}")

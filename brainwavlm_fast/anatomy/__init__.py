@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .atlas import Atlas, read_atlas
 from .expressions import with_absolute_files
-from .overlays import Region, overlay_regions, overlays_path, region_vertices
+from .outlines import Outline, Region
+from .overlays import Drawn, overlay_regions, overlays_path, region_vertices
 from .surfaces import (
     ATLASES,
     SIDES,

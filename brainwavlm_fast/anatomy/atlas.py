@@ -24,13 +24,13 @@ from scipy.spatial import cKDTree
 from ..cached_files import cache_folder, cached, file_digest, key_digest
 from ..data.tree import Dataset
 from ..errors import DataError
-from .overlays import overlays_path, region_vertices
+from .overlays import overlay_regions, overlays_path, region_vertices
 from .surfaces import ATLASES, SIDES, annotation, annotation_path, mid_thickness, surface_paths
 from .volume import VoxelSpace, voxel_space
 
 AC_PARCELS = ("G_temp_sup-G_T_transv", "S_temporal_transverse", "G_temp_sup-Plan_tempo")
 THICK_MM = 8.0  # how far from the mid-thickness surface pycortex's mask_thick reaches
-_LAYOUT = 2  # raised whenever the same files would give other sets
+_LAYOUT = 3  # raised whenever the same files would give other sets
 
 
 Parcels = dict[str, list[NDArray[np.bool_]]]  # parcel -> which vertices of lh and of rh are in it
@@ -103,11 +103,13 @@ def _make_atlas(dataset: Dataset, subject: str) -> Atlas:
             missing["ac"] = _why_no_ac(one_sided)
         sets |= {f"{atlas}:{name}": vertices[nearest] for name, vertices in whole.items()}
     try:
-        drawn = region_vertices(dataset, subject)
+        drawn = overlay_regions(dataset, subject)
+        vertices_of = region_vertices(dataset, subject, drawn.regions)
     except DataError as error:
         missing["svg"] = str(error)
     else:
-        for name, vertices in sorted(drawn.items()):
+        missing |= {f"svg:{name}": reason for name, reason in drawn.left_out.items()}
+        for name, vertices in sorted(vertices_of.items()):
             sets[f"svg:{name}"] = np.concatenate([vertices[side] for side in SIDES])[nearest]
     counts = {
         "neither": int((~sets["surface"]).sum()),

@@ -6,13 +6,14 @@ is the SVG's page, whose y runs downwards. Here the same is run backwards, and o
 each flat surface.
 
 Where pycortex and SVG disagree, SVG is followed, as Inkscape showed it to the person who drew it: the page is the
-viewBox if there is one, groups' transforms are heeded, the pen returns to a closed ring's start. And an outline belongs
-to the one hemisphere that most of it is drawn on, so that a line that strays over the middle takes nothing from the
-other side.
+viewBox if there is one, groups' transforms are heeded, the pen returns to a closed ring's start, shapes that are no
+path count, and a region holds only what its own clip path leaves of it. And an outline belongs to the one hemisphere
+that most of it is drawn on, so that a line that strays over the middle takes nothing from the other side.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,36 +22,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.tree import DERIVATIVE, Dataset
+from .outlines import Outline, Region
 from .surfaces import SIDES, Side, Surface, check_same_vertices, load_surface, mid_thickness
-from .svg import read_layer
-
-Outline = tuple[NDArray[np.float32], ...]
+from .svg import Shape, read_layer
 
 
 @dataclass(frozen=True)
-class Region:
-    """One name of the drawing. ``lh`` and ``rh`` are its paths there, each path its lines, float32 (n_points, 2).
+class Drawn:
+    """What a layer of a subject's drawing holds.
 
-    Coordinates are x and y of :func:`load_surface`'s flat surface of that side. A region's lines are closed rings, a
-    ring inside a ring of the same path is a hole; a sulcus's lines are open.
+    Attributes
+    ----------
+    regions : Mapping[str, Region]
+        By name.
+    left_out : Mapping[str, str]
+        Names of what could not be read, and why, in a sentence.
     """
 
-    name: str
-    lh: tuple[Outline, ...]
-    rh: tuple[Outline, ...]
-
-    def inside(self, side: Side, points: NDArray) -> NDArray[np.bool_]:
-        """Which points (n, 2) of a flat surface lie inside: bool (n,)."""
-        inside = np.zeros(len(points), dtype=bool)
-        for rings in getattr(self, side):
-            odd = np.zeros(len(points), dtype=bool)
-            for ring in rings:
-                odd ^= _inside_ring(points, ring)
-            inside |= odd
-        return inside
+    regions: Mapping[str, Region]
+    left_out: Mapping[str, str]
 
 
-def overlay_regions(dataset: Dataset, subject: str, *, layer: Literal["rois", "sulci"] = "rois") -> dict[str, Region]:
+def overlay_regions(dataset: Dataset, subject: str, *, layer: Literal["rois", "sulci"] = "rois") -> Drawn:
     """Functional regions, or sulci, that were drawn for a subject; none if the drawing lacks the layer.
 
     Raises
@@ -64,21 +57,33 @@ def overlay_regions(dataset: Dataset, subject: str, *, layer: Literal["rois", "s
     together = np.concatenate([points - np.array([edge[side], 0]) for side, points in flat.items()])
     low, high = together.min(axis=0), together.max(axis=0)
     drawing = read_layer(path, layer)
-    regions = {}
-    for name, paths in drawing.shapes.items():
-        outlines: dict[str, list[Outline]] = {"lh": [], "rh": []}
-        for lines in paths:
-            by_side: dict[str, list[NDArray[np.float32]]] = {}
-            for line in lines:
-                share = (line - drawing.origin) / drawing.size
-                share[:, 1] = 1 - share[:, 1]
-                placed = low + share * (high - low)
-                side = "lh" if np.mean(placed[:, 0] < 0) > 0.5 else "rh"
-                by_side.setdefault(side, []).append((placed + np.array([edge[side], 0])).astype(np.float32))
-            for side, side_lines in by_side.items():
-                outlines[side].append(tuple(side_lines))
-        regions[name] = Region(name, tuple(outlines["lh"]), tuple(outlines["rh"]))
-    return regions
+
+    def place(line: NDArray[np.float64], side: Side | None = None) -> NDArray[np.float64]:
+        share = (line - drawing.origin) / drawing.size
+        share[:, 1] = 1 - share[:, 1]
+        return low + share * (high - low) + np.array([edge[side] if side else 0, 0])
+
+    what = "region" if layer == "rois" else "sulcus"
+    return Drawn(
+        {name: Region(name, **_by_side(shapes, place)) for name, shapes in drawing.shapes.items()},
+        {name: f"{what} {name} of {path.name} is left out: it {why}." for name, why in drawing.left_out.items()},
+    )
+
+
+def _by_side(shapes: list[Shape], place: Callable[..., NDArray[np.float64]]) -> dict[Side, tuple[Outline, ...]]:
+    outlines: dict[Side, tuple[Outline, ...]] = {"lh": (), "rh": ()}
+    for shape in shapes:
+        left = [bool(np.mean(place(line)[:, 0] < 0) > 0.5) for line in shape.lines]
+        for side in SIDES:
+            lines = [line for line, on_left in zip(shape.lines, left, strict=True) if on_left == (side == "lh")]
+            if lines:
+                own = tuple(place(line, side).astype(np.float32) for line in lines)
+                clips, frame = (
+                    tuple(tuple(tuple(place(ring, side) for ring in rings) for rings in clip) for clip in every)
+                    for every in (shape.clips, shape.frame)
+                )
+                outlines[side] += (Outline(own, clips, frame),)
+    return outlines
 
 
 def overlays_path(dataset: Dataset, subject: str) -> Path:
@@ -86,13 +91,14 @@ def overlays_path(dataset: Dataset, subject: str) -> Path:
     return dataset.root / DERIVATIVE / "pycortex-db" / dataset.subject(subject) / "overlays.svg"
 
 
-def region_vertices(dataset: Dataset, subject: str) -> dict[str, dict[Side, NDArray[np.bool_]]]:
+def region_vertices(
+    dataset: Dataset, subject: str, regions: Mapping[str, Region]
+) -> dict[str, dict[Side, NDArray[np.bool_]]]:
     """Vertices of each drawn region: name -> side -> bool (n_vertices,).
 
     Vertices that a cut took off the flat map join the regions that their neighbors on the folded surface are in, as
     pycortex has it since its fix of regions along cuts.
     """
-    regions = overlay_regions(dataset, subject)
     vertices: dict[str, dict[Side, NDArray[np.bool_]]] = {name: {} for name in regions}
     for side in SIDES:
         flat, folded = load_surface(dataset, subject, "flat", side), mid_thickness(dataset, subject, side)
@@ -108,17 +114,3 @@ def _with_neighbors(inside: NDArray[np.bool_], on_map: NDArray[np.bool_], folded
     inside = inside.copy()
     inside[touched[~on_map[touched]]] = True
     return inside
-
-
-def _inside_ring(points: NDArray, ring: NDArray) -> NDArray[np.bool_]:
-    """Even-odd rule: a ray to the right crosses the ring an odd number of times."""
-    out = np.zeros(len(points), dtype=bool)
-    near = np.flatnonzero(((points >= ring.min(axis=0)) & (points <= ring.max(axis=0))).all(axis=1))
-    x, y = points[near].T.astype(np.float64)
-    odd = np.zeros(len(near), dtype=bool)
-    for (x0, y0), (x1, y1) in zip(ring.astype(np.float64), np.roll(ring, -1, axis=0).astype(np.float64), strict=True):
-        if y0 != y1:
-            crosses = (y0 > y) != (y1 > y)
-            odd ^= crosses & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
-    out[near] = odd
-    return out

@@ -107,7 +107,7 @@ class _Names:
     def _unknown(self, name: str) -> ConfigError | DataError:
         """Why there is no such set: what it comes from is missing, or nothing has the name."""
         missing = self.atlas.missing
-        for key in (name, "a2009s" if name == "ac" else name.split(":")[0]):
+        for key in (name, f"svg:{name}", "a2009s" if name == "ac" else name.split(":")[0]):
             if key in missing:
                 return DataError(f"voxel set '{name}' of {self.subject} cannot be made: {missing[key]}")
         message = f"unknown voxel set '{name}' of {self.subject}"

@@ -28,14 +28,17 @@ class Overlay:
     sulci: Mapping[str, Region] = field(default_factory=dict)
 
 
-def load_overlay(dataset: Dataset, subject: str) -> tuple[Overlay, str | None]:
-    """A subject's drawing; an empty one and the reason if it cannot be read."""
+def load_overlay(dataset: Dataset, subject: str) -> tuple[Overlay, list[str]]:
+    """A subject's drawing, and what of it is not drawn and why; an empty one if it cannot be read."""
     try:
         rois = overlay_regions(dataset, subject, layer="rois")
         sulci = overlay_regions(dataset, subject, layer="sulci")
     except DataError as error:
-        return Overlay(), f"No outlines: {error}"
-    return Overlay(rois, sulci), None if rois else f"No outlines: overlays.svg of {subject} holds no region."
+        return Overlay(), [f"No outlines: {error}"]
+    notes = [*rois.left_out.values(), *sulci.left_out.values()]
+    if not rois.regions:
+        notes.append(f"No outlines: overlays.svg of {subject} holds no region.")
+    return Overlay(rois.regions, sulci.regions), notes
 
 
 def limits(values: NDArray, *, centered: bool) -> tuple[float, float]:
@@ -164,18 +167,14 @@ def _outline(axes: Any, view: BrainView, overlay: Overlay) -> None:
         view.to_pixels(side, line)
         for region in overlay.sulci.values()
         for side in SIDES
-        for path in getattr(region, side)
-        for line in path
+        for line in region.visible_lines(side, closed=False)
     ]
     axes.add_collection(LineCollection(lines, colors="0.25", linewidths=0.6, linestyles=(0, (3, 2))), autolim=False)
     for region in overlay.rois.values():
         for side in SIDES:
-            rings = [view.to_pixels(side, ring) for path in getattr(region, side) for ring in path]
+            rings = [view.to_pixels(side, ring) for ring in region.visible_lines(side, closed=True)]
             if not rings:
                 continue
-            closed = [np.concatenate([ring, ring[:1]]) for ring in rings]
-            axes.add_collection(
-                LineCollection(closed, colors="black", linewidths=0.9, path_effects=halo), autolim=False
-            )
+            axes.add_collection(LineCollection(rings, colors="black", linewidths=0.9, path_effects=halo), autolim=False)
             column, row = max(rings, key=len).mean(axis=0)
             axes.text(column, row, region.name, ha="center", va="center", fontsize=7, weight="bold", path_effects=halo)

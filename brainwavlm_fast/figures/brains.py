@@ -86,8 +86,8 @@ class Brains:
                 view, note = open_view(dataset, run.subject, kind, width=self._width), None
         except DataError as error:
             raise NothingToDraw(f"no brain of {run.subject} can be drawn: {error}") from None
-        overlay, missing = load_overlay(dataset, run.subject) if view.kind == "flat" else (Overlay(), None)
-        return Brain(dataset, view, overlay, tuple(text for text in (note, missing) if text))
+        overlay, notes = load_overlay(dataset, run.subject) if view.kind == "flat" else (Overlay(), [])
+        return Brain(dataset, view, overlay, tuple(text for text in (note, *notes) if text))
 
     def fingerprint(self, run: SavedRun, kind: Kind = "flat") -> str:
         """What a run's view depends on; empty if the data set is missing."""

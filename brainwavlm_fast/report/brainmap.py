@@ -100,6 +100,7 @@ class VoxelNames:
             self.missing.append(f"Voxels have no names: the mask has {atlas.n_voxels}, the results {n_voxels}.")
             return
         self.missing += [f"No names of {kind}: {reason}" for kind, reason in atlas.missing.items() if kind in _KINDS]
+        self.missing += [reason for name, reason in atlas.missing.items() if name.startswith("svg:")]
         sides = {"left": atlas.sets["lh"], "right": atlas.sets["rh"]}
         for side, mask in sides.items():
             yield side, "", mask

@@ -36,7 +36,7 @@ def subject_maps(saved: Saved, brains: Brains) -> tuple[list[SubjectMap], list[F
             noted.append(Finding("note", subject, f"No map: {reason}"))
             continue
         maps.append(subject_map)
-        noted += [Finding("note", subject, text) for text in (*brain.notes, *notes)]
+        noted += [Finding("note", subject, text) for text in dict.fromkeys((*brain.notes, *notes))]
     return maps, noted
 
 

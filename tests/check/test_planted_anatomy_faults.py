@@ -8,11 +8,14 @@ import shutil
 import nibabel
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from brainwavlm_fast.anatomy import annotation_path, read_atlas, voxel_set
+from brainwavlm_fast.anatomy import annotation_path, overlays_path, read_atlas, voxel_set
 from brainwavlm_fast.check import check_dataset
 from brainwavlm_fast.data import Dataset
 from brainwavlm_fast.errors import DataError
+from brainwavlm_fast.figures.brain_maps import load_overlay
+from cli.main import app
 
 HESCHL = "G_temp_sup-G_T_transv"
 
@@ -129,3 +132,31 @@ def test_an_auditory_cortex_of_one_hemisphere_is_refused(copy, change, words):
     gone = set(whole) - set(left)
     assert gone == {"ac", f"a2009s:{HESCHL}"}
     np.testing.assert_array_equal(left["aparc:transversetemporal"], whole["aparc:transversetemporal"])
+
+
+BAD_REGIONS = {
+    "V4": '<g inkscape:label="V4"><path d="M 0,0 B 1,1"/></g>',
+    "OFA": '<g inkscape:label="OFA"><rect width="50%" height="9"/></g>',
+}
+
+
+def test_a_region_that_cannot_be_read_is_named_and_takes_no_other_with_it(copy):
+    path = overlays_path(copy, "S01")
+    whole = read_atlas(copy, "S01").sets
+    path.write_text(path.read_text().replace('<g id="rois_AC"', "".join(BAD_REGIONS.values()) + '<g id="rois_AC"'))
+    assert surface_problems(copy) == [
+        "region V4 of overlays.svg is left out: it has a path with the command 'B', which SVG does not know.",
+        "region OFA of overlays.svg is left out: it has the length '50%', which is not read here.",
+    ]
+    sets = read_atlas(copy, "S01").sets
+    assert sets.keys() == whole.keys()
+    np.testing.assert_array_equal(sets["svg:AC"], whole["svg:AC"])
+    for name in ("V4", "svg:V4", "lh & V4"):
+        with pytest.raises(DataError, match="region V4 of overlays.svg is left out: it has a path"):
+            voxel_set(copy, "S01", name)
+    listed = CliRunner().invoke(app, ["rois", "--subject", "S01", "--data", str(copy.root)])
+    assert "svg:AC" in listed.stdout
+    assert "no svg:V4: region V4 of overlays.svg is left out" in " ".join(listed.stdout.split())
+    overlay, notes = load_overlay(copy, "S01")
+    assert list(overlay.rois) == ["AC"]
+    assert notes == surface_problems(copy)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from matplotlib import colormaps
 
+from brainwavlm_fast.anatomy import Outline, Region
 from brainwavlm_fast.data import find_dataset
 from brainwavlm_fast.errors import DataError
-from brainwavlm_fast.figures.brain_maps import CHANGE, VALUES, draw_map, limits, load_overlay, paint
+from brainwavlm_fast.figures.brain_maps import CHANGE, VALUES, Overlay, draw_map, limits, load_overlay, paint
 from brainwavlm_fast.figures.style import encoded
 from brainwavlm_fast.figures.views import open_view
 
@@ -56,8 +57,8 @@ def test_nothing_to_color_is_a_gray_brain(view):
 
 
 def test_a_map_names_its_unit_its_regions_and_its_condition(planted_tree, view):
-    overlay, note = load_overlay(find_dataset(planted_tree[0]), "UTS01")
-    assert note is None
+    overlay, notes = load_overlay(find_dataset(planted_tree[0]), "UTS01")
+    assert notes == []
     shown = np.arange(800) < 500
     drawing = draw_map(
         view, np.ones(800), title="a title", unit="Pearson r", shown=shown, condition="r > 0.15", overlay=overlay
@@ -71,7 +72,18 @@ def test_a_map_names_its_unit_its_regions_and_its_condition(planted_tree, view):
     assert encoded(drawing.figure, "svg") == encoded(drawing.figure, "svg")
 
 
+def test_outlines_end_at_the_clip_path_of_the_drawing(view):
+    ring = np.array([[0.0, 0], [40, 0], [40, 40], [0, 40]])
+    frame = ((([[-99.0, -99], [25, -99], [25, 99], [-99, 99]] * np.ones((4, 2)),),),)
+    overlay = Overlay({"V1": Region("V1", (Outline((ring,), frame=frame),), ())}, {})
+    drawing = draw_map(view, np.ones(800), title="t", unit="r", overlay=overlay)
+    brain, _ = drawing.figure.axes
+    drawn = np.concatenate([line for lines in brain.collections for line in lines.get_segments()])
+    np.testing.assert_allclose(drawn.max(axis=0), view.to_pixels("lh", [[25, 0]])[0])
+    np.testing.assert_allclose(drawn.min(axis=0), view.to_pixels("lh", [[0, 40]])[0])
+
+
 def test_a_subject_without_a_drawing_has_no_outlines_and_it_is_said(small_tree):
-    overlay, note = load_overlay(find_dataset(small_tree), "UTS01")
+    overlay, notes = load_overlay(find_dataset(small_tree), "UTS01")
     assert not overlay.rois
-    assert "overlays.svg" in note
+    assert "overlays.svg" in notes[0]
