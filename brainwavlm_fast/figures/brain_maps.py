@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..anatomy import Region, overlay_regions
-from ..anatomy.surfaces import SIDES
-from ..data import Dataset
 from ..errors import DataError
+from .drawn import Overlay, draw_edge, draw_outlines
 from .style import DPI, Drawing, new_figure, on_paper
-from .views import BrainView
+from .views import GYRUS, SULCUS, BrainView
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 VALUES, CHANGE = "viridis", "RdBu_r"  # even steps look even; blue against red is told apart by color-blind readers
 _BAR = 0.6  # inches for the color bar and its label
-
-
-@dataclass(frozen=True)
-class Overlay:
-    """What was drawn on a subject's flat map: regions and sulci by name."""
-
-    rois: Mapping[str, Region] = field(default_factory=dict)
-    sulci: Mapping[str, Region] = field(default_factory=dict)
-
-
-def load_overlay(dataset: Dataset, subject: str) -> tuple[Overlay, list[str]]:
-    """A subject's drawing, and what of it is not drawn and why; an empty one if it cannot be read."""
-    try:
-        rois = overlay_regions(dataset, subject, layer="rois")
-        sulci = overlay_regions(dataset, subject, layer="sulci")
-    except DataError as error:
-        return Overlay(), [f"No outlines: {error}"]
-    notes = [*rois.left_out.values(), *sulci.left_out.values()]
-    if not rois.regions:
-        notes.append(f"No outlines: overlays.svg of {subject} holds no region.")
-    return Overlay(rois.regions, sulci.regions), notes
 
 
 def limits(values: NDArray, *, centered: bool) -> tuple[float, float]:
@@ -126,55 +105,44 @@ def draw_map(
     axes.set_axis_off()
     for text, column, row in view.titles():
         axes.text(column, row, text, ha="center", va="center", fontsize=7, color="0.35")
+    draw_edge(axes, view)
     if overlay is not None and view.kind == "flat":
-        _outline(axes, view, overlay)
+        draw_outlines(axes, view, overlay)
     figure.text(0.5, 1 - 0.04 / figure.get_figheight(), title, ha="center", va="top", fontsize=9)
     visible = np.isfinite(values) if shown is None else np.isfinite(values) & shown
     low, high = limits(values[visible], centered=centered)
-    bar = figure.add_axes((0.35, 0.42 / figure.get_figheight(), 0.3, 0.09 / figure.get_figheight()))
+    bar = figure.add_axes((0.2, 0.42 / figure.get_figheight(), 0.3, 0.09 / figure.get_figheight()))
     mappable = ScalarMappable(Normalize(low, high), CHANGE if centered else VALUES)
     extend = "both" if centered else "max" if not (values[visible] < 0).any() else "both"
     figure.colorbar(mappable, cax=bar, orientation="horizontal", label=unit, extend=extend)
+    meanings = legend(condition, centered=centered)
+    _draw_legend(figure, meanings)
     n_visible, n = int(visible.sum()), len(values)
     shown_as = f" Colored: {n_visible:,} of {n:,} voxels" + (f", those with {condition}." if condition else ".")
     what = "Flat map" if view.kind == "flat" else "Inflated views"
     average = f"mean {values[visible].mean():.3f}, " if n_visible else ""
     alt = f"{what} of {n_visible:,} voxels: {title}. {unit}: {average}colors from {low:.2f} to {high:.2f}."
-    return Drawing(figure, f"{title}.{shown_as} Colors end at the 99th percentile.", alt)
+    keys = " ".join(f"{color.capitalize()}: {meaning}." for color, meaning in meanings.items())
+    return Drawing(figure, f"{title}.{shown_as} {keys} Colors end at the 99th percentile.", alt)
 
 
-@on_paper
-def outlines(view: BrainView, overlay: Overlay) -> NDArray[np.uint8]:
-    """Outlines and names alone, on nothing: (height, width, 4), of the view's size."""
-    height, width = view.vertices.shape
-    figure = new_figure(width / DPI, height / DPI)
-    figure.set_layout_engine("none")
-    figure.patch.set_alpha(0)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    axes.set_axis_off()
-    _outline(axes, view, overlay)
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
+def legend(condition: str, *, centered: bool) -> dict[str, str]:
+    """What the colors that stand for no value mean: color -> its meaning. ``condition`` as in :func:`draw_map`."""
+    meanings = {"white": "no change"} if centered else {}
+    return meanings | {"gray": f"not shown (no {condition}, or no voxel)" if condition else "no value, or no voxel"}
 
 
-def _outline(axes: Any, view: BrainView, overlay: Overlay) -> None:
-    from matplotlib.collections import LineCollection
-    from matplotlib.patheffects import withStroke
+def _draw_legend(figure: Figure, meanings: Mapping[str, str]) -> None:
+    """Swatches at the right of the color bar, gray as folds are: dark and light."""
+    from matplotlib.patches import Rectangle
 
-    halo = [withStroke(linewidth=1.5, foreground="white")]
-    lines = [
-        view.to_pixels(side, line)
-        for region in overlay.sulci.values()
-        for side in SIDES
-        for line in region.visible_lines(side, closed=False)
-    ]
-    axes.add_collection(LineCollection(lines, colors="0.25", linewidths=0.6, linestyles=(0, (3, 2))), autolim=False)
-    for region in overlay.rois.values():
-        for side in SIDES:
-            rings = [view.to_pixels(side, ring) for ring in region.visible_lines(side, closed=True)]
-            if not rings:
-                continue
-            axes.add_collection(LineCollection(rings, colors="black", linewidths=0.9, path_effects=halo), autolim=False)
-            column, row = max(rings, key=len).mean(axis=0)
-            axes.text(column, row, region.name, ha="center", va="center", fontsize=7, weight="bold", path_effects=halo)
+    height = figure.get_figheight()
+    width = figure.get_figwidth()
+    for row, (color, meaning) in enumerate(meanings.items()):
+        x, y = 0.58, (0.44 - 0.16 * row) / height
+        tones = [str(SULCUS), str(GYRUS)] if color == "gray" else [color]
+        for k, tone in enumerate(tones):
+            part = 0.18 / width / len(tones)
+            figure.add_artist(Rectangle((x + k * part, y), part, 0.1 / height, facecolor=tone, linewidth=0))
+        figure.add_artist(Rectangle((x, y), 0.18 / width, 0.1 / height, fill=False, edgecolor="0.3", linewidth=0.5))
+        figure.text(x + 0.24 / width, y + 0.05 / height, f"{color}: {meaning}", va="center", fontsize=7)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ..data import Dataset, find_dataset
 from ..errors import DataError
 from ..results.saved import Saved, SavedRun, tuned_pair
-from .brain_maps import Overlay, draw_map, load_overlay
+from .brain_maps import draw_map
+from .drawn import Overlay, load_overlay
 from .style import Drawing, NothingToDraw
 from .views import BrainView, Kind, best_view, open_view, view_key
 

@@ -23,10 +23,10 @@ from .raster import nearest_vertices, sulcal, vertex_normals
 
 Kind = Literal["flat", "inflated"]
 WIDTH = 1440  # pixels: 200 an inch across a page
-_VERSION = 1  # of what is cached
+_VERSION = 2  # of what is cached
 _ARRAYS = ("vertices", "shade", "vertex_voxels", "origins")
 _MARGIN = 12
-_SULCUS, _GYRUS = 0.62, 0.82  # grays of what is not colored
+SULCUS, GYRUS = 0.36, 0.52  # grays of what is not colored, far from the white of a change of 0
 # screen x and y and the direction to the viewer, as signed axes of (x right, y front, z up), 1-based
 _LATERAL_OF_LEFT, _LATERAL_OF_RIGHT = (-2, 3, -1), (2, 3, 1)
 _INFLATED: tuple[tuple[Side, str, tuple[int, int, int]], ...] = (
@@ -205,7 +205,7 @@ def _make_inflated(dataset: Dataset, subject: str, width: int) -> BrainView:
 
 
 def _fold_gray(folded: Surface) -> NDArray[np.float64]:
-    return np.where(sulcal(folded.points, folded.polys), _SULCUS, _GYRUS)
+    return np.where(sulcal(folded.points, folded.polys), SULCUS, GYRUS)
 
 
 def _voxels(dataset: Dataset, subject: str) -> NDArray[np.int32]:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from ..anatomy.atlas import read_atlas
 from ..errors import DataError
-from ..figures.brain_maps import CHANGE, VALUES, limits, outlines
+from ..figures.brain_maps import CHANGE, VALUES, legend, limits
 from ..figures.brains import THRESHOLD, Brain, VoxelMap
+from ..figures.drawn import outlines
 from ..figures.style import png_bytes
+from ..figures.views import GYRUS, SULCUS
 
 WIDTH = 1000  # pixels
 _STEP = 1e-4  # of a correlation: values are stored as int16 multiples of it
@@ -55,6 +57,11 @@ def encode_map(brain: Brain, maps: Sequence[VoxelMap], pretrained: NDArray, name
         "label": _base64(names.of_voxels.astype("<u2")),
         "step": _STEP,
         "colors": colors,
+        "grays": [f"rgb({', '.join([str(round(255 * gray))] * 3)})" for gray in (SULCUS, GYRUS)],
+        "legend": {
+            "unfiltered": legend("", centered=True),
+            "filtered": legend("pre-trained r above LEVEL", centered=True),
+        },
         "maps": shown,
         "scores": list(packed),
     }
@@ -146,6 +153,7 @@ def _describe(voxel_map: VoxelMap, packed: dict[str, int]) -> dict[str, Any]:
         "title": voxel_map.title,
         "unit": voxel_map.unit,
         "colors": CHANGE if voxel_map.centered else VALUES,
+        "centered": voxel_map.centered,
         "low": low,
         "high": high,
         "scores": scores,

@@ -100,6 +100,12 @@ async function brainMap(root) {
     root.querySelector(".low").textContent = low.toFixed(2);
     root.querySelector(".high").textContent = high.toFixed(2);
     root.querySelector(".unit").textContent = unit;
+    const [dark, light] = data.grays, meanings = data.legend[filter.checked ? "filtered" : "unfiltered"];
+    root.querySelector(".gray .swatch").style.background = `linear-gradient(90deg, ${dark} 50%, ${light} 50%)`;
+    root.querySelector(".white").hidden = !map().centered;
+    for (const [color, meaning] of Object.entries(meanings)) {
+      root.querySelector(`.${color} .meaning`).textContent = `${color}: ${meaning.replace("LEVEL", level.value)}`;
+    }
   }
 
   function say(x, y) {

@@ -14,7 +14,7 @@ from brainwavlm_fast.anatomy import annotation_path, overlays_path, read_atlas, 
 from brainwavlm_fast.check import check_dataset
 from brainwavlm_fast.data import Dataset
 from brainwavlm_fast.errors import DataError
-from brainwavlm_fast.figures.brain_maps import load_overlay
+from brainwavlm_fast.figures.drawn import load_overlay
 from cli.main import app
 
 HESCHL = "G_temp_sup-G_T_transv"

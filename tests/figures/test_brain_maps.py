@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib import colormaps
+from matplotlib.collections import LineCollection
 
 from brainwavlm_fast.anatomy import Outline, Region
 from brainwavlm_fast.data import find_dataset
 from brainwavlm_fast.errors import DataError
-from brainwavlm_fast.figures.brain_maps import CHANGE, VALUES, Overlay, draw_map, limits, load_overlay, paint
+from brainwavlm_fast.figures.brain_maps import CHANGE, VALUES, draw_map, limits, paint
+from brainwavlm_fast.figures.drawn import Overlay, load_overlay
 from brainwavlm_fast.figures.style import encoded
 from brainwavlm_fast.figures.views import open_view
 
@@ -46,6 +48,30 @@ def test_a_change_is_centerd_on_white(view):
     assert (picture[nothing] == np.array(colormaps[CHANGE](0.5, bytes=True)[:3])).all()
 
 
+def test_no_change_and_not_shown_are_told_apart_at_a_glance(view):
+    """Half of the scale of lightness lies between them, and the legend names both."""
+    values = np.zeros(800)
+    shown = np.arange(800) % 2 == 0
+    picture = paint(view, values, shown=shown, centered=True).astype(float)
+    unchanged = np.isin(view.voxels, np.flatnonzero(shown))
+    hidden = (view.vertices >= 0) & ~unchanged
+    assert min(unchanged.sum(), hidden.sum()) > 100
+    assert picture[unchanged].min() - picture[hidden].max() > 100
+    drawing = draw_map(view, values, title="t", unit="r", shown=shown, condition="r above 0.15", centered=True)
+    words = {text.get_text() for text in drawing.figure.texts}
+    assert {"white: no change", "gray: not shown (no r above 0.15, or no voxel)"} <= words
+    assert "White: no change. Gray: not shown (no r above 0.15, or no voxel)." in drawing.caption
+    scores = draw_map(view, values, title="t", unit="r")
+    assert {text.get_text() for text in scores.figure.texts} == {"t", "gray: no value, or no voxel"}
+
+
+def test_the_legend_fits_the_page(planted_tree, tmp_path):
+    view = open_view(find_dataset(planted_tree[0]), "UTS01", cache=tmp_path)
+    drawing = draw_map(view, np.ones(800), title="t", unit="r", condition="pre-trained r above 0.15", centered=True)
+    renderer = drawing.figure.canvas.get_renderer()
+    assert max(text.get_window_extent(renderer).x1 for text in drawing.figure.texts) <= drawing.figure.bbox.x1
+
+
 def test_values_of_another_subject_are_refused(view):
     with pytest.raises(DataError, match="not of the same subject"):
         paint(view, np.zeros(799))
@@ -78,7 +104,8 @@ def test_outlines_end_at_the_clip_path_of_the_drawing(view):
     overlay = Overlay({"V1": Region("V1", (Outline((ring,), frame=frame),), ())}, {})
     drawing = draw_map(view, np.ones(800), title="t", unit="r", overlay=overlay)
     brain, _ = drawing.figure.axes
-    drawn = np.concatenate([line for lines in brain.collections for line in lines.get_segments()])
+    lines = [lines for lines in brain.collections if isinstance(lines, LineCollection)]
+    drawn = np.concatenate([line for outline in lines for line in outline.get_segments()])
     np.testing.assert_allclose(drawn.max(axis=0), view.to_pixels("lh", [[25, 0]])[0])
     np.testing.assert_allclose(drawn.min(axis=0), view.to_pixels("lh", [[0, 40]])[0])
 

@@ -10,8 +10,8 @@ import pytest
 
 from brainwavlm_fast.anatomy import voxel_set
 from brainwavlm_fast.data import find_dataset
-from brainwavlm_fast.figures.brain_maps import load_overlay
 from brainwavlm_fast.figures.brains import Brain, VoxelMap
+from brainwavlm_fast.figures.drawn import load_overlay
 from brainwavlm_fast.figures.views import BrainView, open_view
 from brainwavlm_fast.report.brainmap import VoxelNames, encode_map, mean_by_region, pack_pixels
 
@@ -45,6 +45,9 @@ def test_what_is_packed_comes_out(brain, planted_tree):
     assert (pixels[inside] - 1 == brain.view.voxels[inside]).all()
     assert [(m["scores"], m["minus"], m["colors"]) for m in data["maps"]] == [(0, 1, "RdBu_r"), (0, None, "viridis")]
     assert (len(data["scores"]), data["pretrained"]) == (2, 1)
+    assert [m["centered"] for m in data["maps"]] == [True, False]
+    assert data["legend"]["filtered"]["gray"] == "not shown (no pre-trained r above LEVEL, or no voxel)"
+    assert data["legend"]["unfiltered"] == {"white": "no change", "gray": "no value, or no voxel"}
     for packed, expected in zip(data["scores"], (values, before), strict=True):
         steps = unpack(packed, "<i2")
         assert steps[3] == -32768
