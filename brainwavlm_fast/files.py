@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
@@ -79,8 +80,33 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
 def write_json(path: Path | str, value: Any) -> None:
     """Write human-readable JSON (indented, NaN refused), atomically."""
+    text = json_text(value, where=path, indent=2)
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def json_text(value: Any, *, where: Path | str, indent: int | None = None) -> str:
+    """JSON, which has no NaN and no infinity: a :class:`BwlmError` names where in ``value`` one stands."""
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError as error:
+        place = _not_finite(value, "")
+        if place is None:
+            raise
+        raise BwlmError(f"{where}: {place} is NaN or infinite; what it is computed from is not finite.") from error
+
+
+def _not_finite(value: Any, place: str) -> str | None:
+    """The first number that is none, such as ``tests.r[3]``."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else place or "the value"
+    if isinstance(value, Mapping):
+        parts = [(f"{place}.{key}".lstrip("."), part) for key, part in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [(f"{place}[{k}]", part) for k, part in enumerate(value)]
+    else:
+        return None
+    return next((found for name, part in parts if (found := _not_finite(part, name))), None)
 
 
 def read_json(path: Path | str) -> Any:

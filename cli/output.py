@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import typer
 
 from brainwavlm_fast.errors import BwlmError, PeerError
+from brainwavlm_fast.files import json_text
 from brainwavlm_fast.progress import Progress, TerminalProgress
 
 Result = TypeVar("Result")
@@ -69,7 +69,7 @@ def fail(message: str, status: int = 2) -> NoReturn:
 
 def finish_with_json(value: Any, status: int = 0) -> NoReturn:
     """End a ``--json`` call with its result: one object on standard output, NaN refused."""
-    typer.echo(json.dumps(value, indent=2, allow_nan=False))
+    typer.echo(json_text(value, where="--json", indent=2))
     raise typer.Exit(status)
 
 

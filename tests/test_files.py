@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from brainwavlm_fast.errors import BwlmError
-from brainwavlm_fast.files import atomic_folder, atomic_path, provenance, read_json, write_json
+from brainwavlm_fast.files import atomic_folder, atomic_path, json_text, provenance, read_json, write_json
 
 
 def names(folder):
@@ -33,7 +33,7 @@ def test_a_folder_appears_whole_or_not_at_all_and_replaces(tmp_path):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"r": [float("nan")]}])
 def test_json_never_holds_nan(tmp_path, value):
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(BwlmError, match="is NaN or infinite"):
         write_json(tmp_path / "x.json", value)
     assert names(tmp_path) == []
 
@@ -67,3 +67,20 @@ def test_results_are_as_readable_as_any_file(tmp_path):
     (tmp_path / "usual").mkdir()
     assert (tmp_path / "x.json").stat().st_mode == plain.stat().st_mode
     assert (tmp_path / "folder").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ({"tests": {"r": [0.1, float("nan")]}}, r"tests\.r\[1\]"),
+        ([float("inf")], r"\[0\]"),
+        (float("nan"), "the value"),
+    ],
+)
+def test_what_is_not_finite_is_named_and_the_old_file_stays(tmp_path, value, place):
+    target = tmp_path / "summary.json"
+    write_json(target, {"a": 1})
+    with pytest.raises(BwlmError, match=rf"summary\.json: {place} is NaN or infinite"):
+        write_json(target, value)
+    assert read_json(target) == {"a": 1}
+    assert json_text({"a": [1.5]}, where="") == '{"a": [1.5]}'
