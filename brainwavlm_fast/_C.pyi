@@ -12,8 +12,9 @@ def correlation(
     workspace: Any,
     num_threads: int,
     stream: int,
+    summed: bool = False,
 ) -> None: ...
-def correlation_workspace(x: Any, axis: int) -> int: ...
+def correlation_workspace(rows: int, cols: int, axis: int) -> int: ...
 def delay_stack(
     x: Any,
     delays: list[int],

@@ -8,37 +8,84 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .kernels import _C
+from .kernels import _C, loss_and_gradient
 
 
 @torch.library.custom_op("brainwavlm_fast::correlation", mutates_args=())
-def correlation(x: Tensor, y: Tensor, weights: Tensor | None, axis: int, num_threads: int) -> Tensor:
-    x, y, w = _rows(x), _rows(y), _row(weights) if axis == 1 else None
+def correlation(x: Tensor, y: Tensor, axis: int, num_threads: int) -> Tensor:
+    x, y = _rows(x), _rows(y)
     r = x.new_empty((1, x.shape[1 - axis]))
-    _launch(_C.correlation, x, y, axis, w, r, None, 0.0, None, _workspace(x, axis), num_threads)
+    _launch(_C.correlation, x, y, axis, None, r, None, 0.0, None, _workspace(x, axis), num_threads)
     return r[0].clone() if x.is_cuda else r[0]
 
 
 @correlation.register_fake
-def _(x: Tensor, y: Tensor, weights: Tensor | None, axis: int, num_threads: int) -> Tensor:
+def _(x: Tensor, y: Tensor, axis: int, num_threads: int) -> Tensor:
     return x.new_empty((x.shape[1 - axis],))
 
 
 @torch.library.custom_op("brainwavlm_fast::correlation_backward", mutates_args=())
-def _correlation_backward(
-    x: Tensor, y: Tensor, weights: Tensor | None, g: Tensor, axis: int, num_threads: int
-) -> Tensor:
-    x, y, w, g = _rows(x), _rows(y), _row(weights) if axis == 1 else None, g.contiguous()[None]
+def _correlation_backward(x: Tensor, y: Tensor, g: Tensor, axis: int, num_threads: int) -> Tensor:
+    x, y, g = _rows(x), _rows(y), g.contiguous()[None]
     r, gx = torch.empty_like(g), x.new_empty(x.shape)
-    _launch(_C.correlation, x, y, axis, w, r, g, 0.0, gx, _workspace(x, axis), num_threads)
-    if axis == 0 and weights is not None:
-        gx.masked_fill_(weights == 0, 0)  # nothing comes of a voxel that does not count, NaN or not
+    _launch(_C.correlation, x, y, axis, None, r, g, 0.0, gx, _workspace(x, axis), num_threads)
     return gx
 
 
 @_correlation_backward.register_fake
-def _(x: Tensor, y: Tensor, weights: Tensor | None, g: Tensor, axis: int, num_threads: int) -> Tensor:
+def _(x: Tensor, y: Tensor, g: Tensor, axis: int, num_threads: int) -> Tensor:
     return x.new_empty(x.shape)
+
+
+@torch.library.custom_op("brainwavlm_fast::correlation_loss", mutates_args=())
+def correlation_loss(
+    x: Tensor, y: Tensor, weights: Tensor | None, axis: int, with_gradient: bool, num_threads: int
+) -> tuple[Tensor, Tensor]:
+    """The loss, and what its backward is made of: on the host the gradient itself, on a GPU the sums of its rows."""
+    if not x.is_cuda:
+        arrays = x.detach().numpy(), y.numpy(), axis, None if weights is None else weights.numpy()
+        loss, gx = loss_and_gradient(*arrays, num_threads, with_gradient=with_gradient)
+        return x.new_tensor(loss), x.new_empty((0, 0)) if gx is None else torch.from_numpy(gx)
+    x, y, across = _rows(x), _rows(y), _row(weights) if axis == 1 else None
+    r, sums = x.new_empty((1, x.shape[1 - axis])), _workspace(x, axis)
+    _launch(_C.correlation, x, y, axis, across, r, None, 0.0, None, sums, num_threads)
+    if axis == 1 or weights is None:
+        total = r.sum(dtype=torch.float64) / max(r.numel(), 1)
+    else:
+        total = torch.where(weights > 0, _shares(weights) * r[0], 0).sum()
+    return (-total).to(x.dtype), sums
+
+
+@correlation_loss.register_fake
+def _(
+    x: Tensor, y: Tensor, weights: Tensor | None, axis: int, with_gradient: bool, num_threads: int
+) -> tuple[Tensor, Tensor]:
+    on_gpu = x.device.type == "cuda"
+    kept = _workspace(x, axis) if on_gpu else x.new_empty(x.shape if with_gradient else (0, 0))
+    return x.new_empty(()), kept
+
+
+@torch.library.custom_op("brainwavlm_fast::correlation_loss_backward", mutates_args=())
+def _correlation_loss_backward(
+    x: Tensor, y: Tensor, weights: Tensor | None, sums: Tensor, g: Tensor, axis: int, num_threads: int
+) -> Tensor:
+    x, y, across = _rows(x), _rows(y), _row(weights) if axis == 1 else None
+    n, gx = x.shape[1 - axis], x.new_empty(x.shape)
+    of_each = (-g / max(n, 1)).repeat(n) if axis == 1 or weights is None else (-g * _shares(weights)).to(x.dtype)
+    r = x.new_empty((1, n))
+    _launch(_C.correlation, x, y, axis, across, r, of_each[None], 0.0, gx, sums, num_threads, summed=axis == 1)
+    return gx if axis == 1 or weights is None else gx.masked_fill_(weights == 0, 0)
+
+
+@_correlation_loss_backward.register_fake
+def _(x: Tensor, y: Tensor, weights: Tensor | None, sums: Tensor, g: Tensor, axis: int, num_threads: int) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+def _shares(weights: Tensor) -> Tensor:
+    """What each voxel counts in the mean over voxels, in float64."""
+    w = weights.double()
+    return w / w.sum().clamp_min(torch.finfo(torch.float64).tiny)
 
 
 @torch.library.custom_op("brainwavlm_fast::delay_stack", mutates_args=())
@@ -131,15 +178,37 @@ def _new_moments(shrink: Tensor, train_cross: Tensor) -> tuple[Tensor, Tensor, T
 
 
 def _save_pair(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, y, weights, ctx.axis, ctx.num_threads = inputs
-    ctx.save_for_backward(x, y, weights)
+    x, y, ctx.axis, ctx.num_threads = inputs
+    ctx.save_for_backward(x, y)
 
 
 def _correlation_gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-    x, y, w = ctx.saved_tensors
-    gx = _correlation_backward(x, y, w, g, ctx.axis, ctx.num_threads) if ctx.needs_input_grad[0] else None
-    gy = _correlation_backward(y, x, w, g, ctx.axis, ctx.num_threads) if ctx.needs_input_grad[1] else None
-    return gx, gy, None, None, None
+    x, y = ctx.saved_tensors
+    gx = _correlation_backward(x, y, g, ctx.axis, ctx.num_threads) if ctx.needs_input_grad[0] else None
+    gy = _correlation_backward(y, x, g, ctx.axis, ctx.num_threads) if ctx.needs_input_grad[1] else None
+    return gx, gy, None, None
+
+
+def _save_loss(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, y, weights, ctx.axis, ctx.with_gradient, ctx.num_threads = inputs
+    _, kept = output
+    ctx.mark_non_differentiable(kept)
+    ctx.on_gpu = x.is_cuda
+    ctx.save_for_backward(*((x, y, weights, kept) if ctx.on_gpu else (kept,)))
+
+
+def _loss_gradient(ctx: Any, g: Tensor, _: Any) -> tuple[Any, ...]:
+    if torch.is_grad_enabled():
+        raise NotImplementedError("correlation_loss: has no second derivative (create_graph=True).")
+    if not ctx.with_gradient:
+        raise ValueError("with_gradient: expected True where x requires a gradient.")
+    if ctx.on_gpu:
+        gx = _correlation_loss_backward(*ctx.saved_tensors, g, ctx.axis, ctx.num_threads)
+    else:
+        (gx,) = ctx.saved_tensors
+        if type(g) is not Tensor or g.item() != 1:  # while torch.compile traces, g has no value
+            gx = gx * g
+    return gx, None, None, None, None, None
 
 
 def _save_delays(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -156,18 +225,21 @@ def _delay_gradient(ctx: Any, g: Tensor, _: Any) -> tuple[Any, ...]:
 
 
 correlation.register_autograd(_correlation_gradient, setup_context=_save_pair)
+correlation_loss.register_autograd(_loss_gradient, setup_context=_save_loss)
 delay_stack.register_autograd(_delay_gradient, setup_context=_save_delays)
 
 
-def _launch(operation: Callable[..., None], x: Tensor, *others: Any) -> None:
+def _launch(operation: Callable[..., None], x: Tensor, *others: Any, **options: Any) -> None:
     """Run an operation of the core on tensors and numbers, on the current stream of the first tensor's device."""
     stream = torch.cuda.current_stream(x.device).cuda_stream if x.is_cuda else 0
-    operation(*(_as_buffer(a) if isinstance(a, Tensor) else a for a in (x, *others)), stream)
+    operation(*(_as_buffer(a) if isinstance(a, Tensor) else a for a in (x, *others)), stream, **options)
 
 
 def _workspace(x: Tensor, axis: int) -> Tensor:
     """What a correlation's rows are summed in, in parts; on the host nothing."""
-    return x.new_empty((_C.correlation_workspace(_as_buffer(x), axis), 6), dtype=torch.float64)
+    rows, cols = x.shape
+    n_sums = _C.correlation_workspace(rows, cols, axis) if x.device.type == "cuda" else 0
+    return x.new_empty((n_sums, 6), dtype=torch.float64)
 
 
 def _as_buffer(x: Tensor) -> Any:

@@ -111,21 +111,22 @@ def correlation_loss(
     >>> round(correlation_loss(pred, target, axis=1, weights=[True, True, True, False]), 6)
     -1.0
     """
-    return _loss(pred, target, axis, weights, num_threads, with_gradient=False)[0]
+    return loss_and_gradient(pred, target, axis, weights, num_threads, with_gradient=False)[0]
 
 
 def correlation_loss_grad(
     pred: ArrayLike, target: ArrayLike, *, axis: int, weights: ArrayLike | None = None, num_threads: int = 0
 ) -> tuple[float, Array]:
     """The loss and its gradient for ``pred``, (n_trs, n_voxels), in one call."""
-    loss, gradient = _loss(pred, target, axis, weights, num_threads, with_gradient=True)
+    loss, gradient = loss_and_gradient(pred, target, axis, weights, num_threads, with_gradient=True)
     assert gradient is not None
     return loss, gradient
 
 
-def _loss(
+def loss_and_gradient(
     pred: ArrayLike, target: ArrayLike, axis: int, weights: ArrayLike | None, num_threads: int, *, with_gradient: bool
 ) -> tuple[float, Array | None]:
+    """:func:`correlation_loss` and, if wanted, :func:`correlation_loss_grad`."""
     x, y = (row_major(a) for a in matrices(pred=pred, target=target))
     check_axis(axis)
     w = None if weights is None else check_weights(weights, x.shape[1])
@@ -144,7 +145,8 @@ def _loss(
 
 def _workspace(x: Array, axis: int) -> Array:
     """What a correlation's rows are summed in, in parts; on the host nothing."""
-    made: Array = array_library({"x": x}).empty((_C.correlation_workspace(x, axis), 6))
+    library = array_library({"x": x})
+    made: Array = library.empty((0 if library is np else _C.correlation_workspace(x.shape[0], x.shape[1], axis), 6))
     return made
 
 

@@ -25,7 +25,7 @@ def correlation(x: Tensor, y: Tensor, *, axis: int, num_threads: int = 0) -> Ten
     """
     x, y = _pair(x=_wide(x), y=_wide(y))
     check_axis(axis)
-    r: Tensor = custom_ops.correlation(x, y, None, axis, num_threads)
+    r: Tensor = custom_ops.correlation(x, y, axis, num_threads)
     return r
 
 
@@ -34,7 +34,8 @@ def correlation_loss(
 ) -> Tensor:
     """Minus the mean correlation along ``axis``, a scalar; ``axis`` 1 is BrainWavLM's loss (paper, equation 1).
 
-    Forward and backward each read both matrices from memory once, and nothing of their size is kept between.
+    On the host the gradient is made on the way forward, from matrices read once, and is the one thing kept for the
+    backward. On a GPU forward and backward read both, and the sums of the rows are kept. There is no second derivative.
     ``target`` is data: it must not require a gradient. Either may be in half precision; the loss is then float32.
 
     ``weights`` (n_voxels,): what each voxel counts, a boolean mask or numbers of at least 0, in the correlations
@@ -50,11 +51,9 @@ def correlation_loss(
             given = f"{tuple(weights.shape)} on {weights.device}"
             raise ValueError(f"weights: expected ({pred.shape[1]},) on {pred.device}, got {given}.")
         weights = weights.detach().to(pred.dtype)
-    r: Tensor = custom_ops.correlation(pred, target, weights, axis, num_threads)
-    if weights is None or axis == 1:
-        return (-r.mean(dtype=torch.float64) if r.numel() else r.sum(dtype=torch.float64)).to(pred.dtype)
-    total = torch.where(weights > 0, weights * r, 0).sum(dtype=torch.float64)
-    return (-total / weights.sum(dtype=torch.float64).clamp_min(torch.finfo(torch.float64).tiny)).to(pred.dtype)
+    with_gradient = pred.requires_grad and torch.is_grad_enabled()
+    loss: Tensor = custom_ops.correlation_loss(pred, target, weights, axis, with_gradient, num_threads)[0]
+    return loss
 
 
 def delay_stack(

@@ -52,15 +52,10 @@ Delays checked_delays(const Integers& delays, const Integers& run_onsets, int64_
             static_cast<int64_t>(run_onsets.size()), context};
 }
 
-// Rows of the workspace that a correlation needs, 6 doubles each.
-int64_t correlation_workspace(const View& x, int axis) {
-    return x.on_gpu ? cuda::correlation_workspace(x, axis) : 0;
-}
-
 // r, g and weights are (1, n) matrices here, so that one conversion serves all arrays.
 void correlation(const py::object& x, const py::object& y, int axis, const Optional& weights,
                  const py::object& r, const Optional& g, double g_all, const Optional& gx,
-                 const py::object& workspace, int num_threads, std::uintptr_t stream) {
+                 const py::object& workspace, int num_threads, std::uintptr_t stream, bool summed) {
     CorrelationArgs args;
     args.x = first_matrix("x", x, Access::read);
     const int64_t rows = args.x.rows, cols = args.x.cols, n = axis == 1 ? rows : cols;
@@ -75,8 +70,9 @@ void correlation(const py::object& x, const py::object& y, int axis, const Optio
     args.gx = matrix("gx", gx, Access::write, rows, cols, args.x);
     View sums = args.x;
     sums.dtype = DType::f64;
-    const int64_t n_sums = correlation_workspace(args.x, axis);
+    const int64_t n_sums = args.x.on_gpu ? cuda::correlation_workspace(rows, cols, axis) : 0;
     args.workspace = matrix("workspace", workspace, Access::write, n_sums, 6, sums);
+    args.summed = summed;
     const Launch launch{num_threads, stream};
     py::gil_scoped_release release;
     (args.x.on_gpu ? cuda::correlation : cpu::correlation)(args, launch);
@@ -162,11 +158,9 @@ PYBIND11_MODULE(_C, m) {
     });
     using py::arg;
     m.def("correlation", &correlation, arg("x"), arg("y"), arg("axis"), arg("weights"), arg("r"), arg("g"),
-          arg("g_all"), arg("gx"), arg("workspace"), arg("num_threads"), arg("stream"));
-    m.def(
-        "correlation_workspace",
-        [](const py::object& x, int axis) { return correlation_workspace(view_of("x", x), axis); }, arg("x"),
-        arg("axis"));
+          arg("g_all"), arg("gx"), arg("workspace"), arg("num_threads"), arg("stream"),
+          arg("summed") = false);
+    m.def("correlation_workspace", &cuda::correlation_workspace, arg("rows"), arg("cols"), arg("axis"));
     m.def("delay_stack", &delay_stack, arg("x"), arg("delays"), arg("run_onsets"), arg("context"), arg("out"),
           arg("moments"), arg("eps"), arg("num_threads"), arg("stream"));
     m.def("delay_stack_backward", &delay_stack_backward, arg("g_out"), arg("delays"), arg("run_onsets"),

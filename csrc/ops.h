@@ -41,12 +41,14 @@ struct CorrelationArgs {
     double g_all = 0;
     View gx;         // (rows, cols), optional output
     View workspace;  // (correlation_workspace(), 6), double, overwritten; the CPU needs no row of it
+    bool summed =
+        false;  // the workspace is that of an earlier call with this x, y and weights: not summed anew
 };
 namespace cpu {
 void correlation(const CorrelationArgs&, const Launch&);
 }
 namespace cuda {
-int64_t correlation_workspace(const View& x, int axis);
+int64_t correlation_workspace(int64_t rows, int64_t cols, int axis);
 void correlation(const CorrelationArgs&, const Launch&);
 }  // namespace cuda
 

@@ -41,12 +41,14 @@ def test_opcheck(dtype):
     x, y = pair(dtype=dtype)
     x.requires_grad_()
     for axis in (0, 1):
-        torch.library.opcheck(torch.ops.brainwavlm_fast.correlation, (x, y, None, axis, 1))
+        torch.library.opcheck(torch.ops.brainwavlm_fast.correlation, (x, y, axis, 1))
         torch.library.opcheck(
             torch.ops.brainwavlm_fast.correlation_backward,
-            (x.detach(), y, None, torch.randn(x.shape[1 - axis], dtype=dtype), axis, 1),
+            (x.detach(), y, torch.randn(x.shape[1 - axis], dtype=dtype), axis, 1),
         )
-    torch.library.opcheck(torch.ops.brainwavlm_fast.correlation, (x, y, torch.rand(x.shape[1], dtype=dtype), 1, 1))
+        for weights in (None, torch.rand(x.shape[1], dtype=dtype)):
+            torch.library.opcheck(torch.ops.brainwavlm_fast.correlation_loss, (x, y, weights, axis, True, 1))
+            torch.library.opcheck(torch.ops.brainwavlm_fast.correlation_loss, (x.detach(), y, weights, axis, False, 1))
     for zscore in (False, True):
         torch.library.opcheck(torch.ops.brainwavlm_fast.delay_stack, (x, [1, 2], [0, 4], 2, 8, zscore, 1e-5, 1))
     g, moments = torch.randn(8, 2 * x.shape[1], dtype=dtype), torch.rand(4, x.shape[1], dtype=dtype)
@@ -109,6 +111,36 @@ def test_compiled_without_a_graph_break():
     loss(a).backward()
     compiled(b).backward()
     assert torch.equal(a.grad, b.grad)
+
+
+def test_the_loss_scaled_has_its_gradient_scaled():
+    x, y = pair()
+    x.requires_grad_()
+    (once,) = torch.autograd.grad(ops.correlation_loss(x, y, axis=1), x)
+    loss = ops.correlation_loss(x, y, axis=1)
+    (scaled,) = torch.autograd.grad(3 * loss, x, retain_graph=True)
+    (again,) = torch.autograd.grad(loss, x)  # the kept gradient was not scaled in place
+    torch.testing.assert_close(scaled, 3 * once)
+    assert torch.equal(again, once)
+
+
+def test_gradients_of_two_losses_add_up():
+    """A gradient that is handed on as it was kept is nobody else's to add to."""
+    x, y = pair()
+    x.requires_grad_()
+    loss = ops.correlation_loss(x, y, axis=1)
+    loss.backward(retain_graph=True)
+    once = x.grad.clone()
+    loss.backward(retain_graph=True)
+    (again,) = torch.autograd.grad(loss, x)
+    assert torch.equal(x.grad, 2 * once)
+    assert torch.equal(again, once)
+
+
+def test_a_second_derivative_is_refused():
+    x, y = pair()
+    with pytest.raises(NotImplementedError, match="no second derivative"):
+        torch.autograd.grad(ops.correlation_loss(x.requires_grad_(), y, axis=1), x, create_graph=True)
 
 
 def test_no_gradient_is_made_when_none_is_wanted():

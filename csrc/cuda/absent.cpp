@@ -12,7 +12,7 @@ namespace {
 
 bool built() { return false; }
 int device_count() { return 0; }
-int64_t correlation_workspace(const View&, int) { absent(); }
+int64_t correlation_workspace(int64_t, int64_t, int) { absent(); }
 void correlation(const CorrelationArgs&, const Launch&) { absent(); }
 void delay_stack(const DelayStackArgs&, const Launch&) { absent(); }
 void delay_stack_backward(const DelayStackBackwardArgs&, const Launch&) { absent(); }

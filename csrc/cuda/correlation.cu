@@ -154,7 +154,7 @@ void launch_correlation(const CorrelationArgs& args, cudaStream_t stream) {
     if (args.axis == 1 && rows > 0) {
         const unsigned n_parts = parts_of(cols);
         const dim3 parts(static_cast<unsigned>(rows), n_parts);
-        part_kernel<T><<<parts, kThreads, 0, stream>>>(args);
+        if (!args.summed) part_kernel<T><<<parts, kThreads, 0, stream>>>(args);
         const dim3 written(static_cast<unsigned>(rows), args.gx.data ? n_parts : 1);
         row_kernel<T><<<written, kThreads, 0, stream>>>(args, static_cast<int>(n_parts), eps);
     }
@@ -165,7 +165,9 @@ void launch_correlation(const CorrelationArgs& args, cudaStream_t stream) {
 
 }  // namespace
 
-int64_t correlation_workspace(const View& x, int axis) { return axis == 1 ? x.rows * parts_of(x.cols) : 0; }
+int64_t correlation_workspace(int64_t rows, int64_t cols, int axis) {
+    return axis == 1 ? rows * parts_of(cols) : 0;
+}
 
 void correlation(const CorrelationArgs& args, const Launch& launch) {
     (args.x.dtype == DType::f32 ? launch_correlation<float> : launch_correlation<double>)(args,
