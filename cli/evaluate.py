@@ -100,17 +100,26 @@ def _print(summary: dict[str, Any], folder: Path) -> None:
             f"tuned. Tuned is better at {found['better']:,}, worse at {found['worse']:,}."
         )
     if summary["noise_ceiling"] and "all" in summary["noise_ceiling"]["sets"]:
-        top = summary["noise_ceiling"]["sets"]["all"]
-        typer.echo(
-            f"Noise ceiling {_number(top['ceiling'])} from {summary['noise_ceiling']['n_repeats']} repeats of the test "
-            f"story; r / ceiling: {_number(top['pretrained'])} pre-trained, {_number(top['tuned'])} tuned, over "
-            f"{top['n_normalised']:,} voxels with a ceiling of {summary['noise_ceiling']['floor']} or more."
-        )
+        typer.echo(_ceiling_words(summary["noise_ceiling"]))
     excluded = summary["encoding"].get("all", {}).get("n_excluded", 0)
     if excluded:
         typer.echo(f"{excluded:,} voxels with NaN or a constant in some story are left out.")
     typer.echo(f"Tuned is epoch {summary['best_epoch']}, chosen by {summary['best_epoch_by']}.")
     typer.echo(f"Results: {folder / 'summary.json'}, voxels.hf5 and curve.png beside it.")
+
+
+def _ceiling_words(ceiling: dict[str, Any]) -> str:
+    from brainwavlm_fast.results.folders import floor_words
+
+    top, data_is = ceiling["sets"]["all"], ceiling.get("data_is", "their mean")
+    shares = [f"mean r / ceiling {_number(top['pretrained'])} pre-trained, {_number(top['tuned'])} tuned"]
+    if means := top.get("ratio_of_means"):
+        shares.append(f"mean r / mean ceiling {_number(means['pretrained'])} and {_number(means['tuned'])}")
+    return (
+        f"Noise ceiling {_number(top['ceiling'])} from {ceiling['n_repeats']} repeats of the test story (the responses "
+        f"are {data_is}); {'; '.join(shares)}, over {top['n_normalised']:,} voxels with a ceiling "
+        f"{floor_words(ceiling)}."
+    )
 
 
 def _number(value: float | None) -> str:

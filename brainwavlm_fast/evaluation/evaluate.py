@@ -160,13 +160,13 @@ def _evaluate(
         summary = {
             **summarise(selection, sets, teacher),
             "significance": None if tests is None else summarise_significance(tests, sets),
-            "noise_ceiling": None if repeats is None else summarise_ceiling(*repeats, first, selection.tuned, sets),
+            "noise_ceiling": None if repeats is None else summarise_ceiling(repeats, first, selection.tuned, sets),
             "alphas": _alpha_census(selection, options.ridge, progress),
             **about,
         }
         arrays = voxel_arrays(selection, sets, teacher) | significance_arrays(tests or {})
         if repeats is not None:
-            arrays |= ceiling_arrays(repeats[0], first, selection.tuned)
+            arrays |= ceiling_arrays(repeats, first, selection.tuned)
         write_arrays(folder / "voxels.hf5", arrays, best_epoch=selection.best)
         write_json(folder / SUMMARY, summary)  # last: it says that the rest is complete
         shutil.rmtree(folder / "features", ignore_errors=True)

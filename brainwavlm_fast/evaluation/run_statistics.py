@@ -13,11 +13,11 @@ from ..data import Dataset
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..progress import Progress
 from ..stats import significance
-from ..stats.noise_ceiling import CAVEAT, ESTIMATOR, FLOOR, normalize_by_ceiling
+from ..stats.noise_ceiling import CAVEAT, ESTIMATOR, FLOOR_RULE, normalize_by_ceiling
 from ..stats.significance import Significance, compare_models, permutation_test
 from .encoding import Encoding, Responses
 from .epoch_selection import Arrays, Sets
-from .noise_ceiling import dataset_noise_ceiling
+from .noise_ceiling import StoryCeiling, dataset_noise_ceiling
 
 FALSE_DISCOVERY_RATE = 0.05
 
@@ -89,47 +89,55 @@ def significance_arrays(tests: Mapping[str, Significance]) -> Arrays:
 
 def story_ceiling(
     dataset: Dataset, subject: str, stories: Sequence[str], *, memory_gb: float, progress: Progress | None = None
-) -> tuple[NDArray[np.float64], int] | None:
-    """Noise ceiling of the test story and its number of repeats; None without repeats or with several stories."""
+) -> StoryCeiling | None:
+    """Noise ceilings of the test story; None without repeats or with several stories."""
     if len(stories) != 1:
         return None
     return dataset_noise_ceiling(dataset, subject, stories[0], memory_gb=memory_gb, progress=progress)
 
 
-def summarise_ceiling(
-    ceiling: NDArray[np.float64], n_repeats: int, pretrained: Encoding, tuned: Encoding, sets: Sets
-) -> dict[str, Any]:
-    """Noise ceilings and normalized correlations by voxel set.
+def summarise_ceiling(story: StoryCeiling, pretrained: Encoding, tuned: Encoding, sets: Sets) -> dict[str, Any]:
+    """Noise ceilings and normalized correlations by voxel set, over the voxels whose ceiling is above its floor.
 
-    ``ceiling`` is the mean over all usable voxels of the set; ``pretrained`` and ``tuned`` are means of r / ceiling
-    over the ``n_normalised`` voxels whose ceiling is at least the floor.
+    ``pretrained`` and ``tuned`` are means of r / ceiling, those in ``ratio_of_means`` mean r / mean ceiling, which a
+    few voxels with small ceilings do not decide. ``n_normalised`` counts these voxels.
     """
-    usable = ~pretrained.excluded & np.isfinite(ceiling)
-    ratios = {
-        name: normalize_by_ceiling(e.mean_test, ceiling) for name, e in (("pretrained", pretrained), ("tuned", tuned))
-    }
+    value, models = story.ceiling.value, {"pretrained": pretrained.mean_test, "tuned": tuned.mean_test}
+    usable = ~pretrained.excluded & np.isfinite(value)
+    counted = usable & story.ceiling.repeats
+    ratios = {name: normalize_by_ceiling(r, story.ceiling) for name, r in models.items()}
+
+    def of_means(r: NDArray[np.float64], voxels: NDArray[np.bool_]) -> float | None:
+        return float(r[voxels].mean() / value[voxels].mean()) if voxels.any() else None
+
     return {
         "estimator": ESTIMATOR,
         "caveat": CAVEAT,
-        "n_repeats": n_repeats,
-        "floor": FLOOR,
+        "n_repeats": story.n_repeats,
+        "data_is": story.data_is,
+        "fits": story.fits,
+        "agreement": story.agreement,
+        "floor_rule": FLOOR_RULE,
         "sets": {
             which: {
-                "ceiling": _mean(ceiling[mask & usable]),
-                **{name: _mean(ratio[mask & usable]) for name, ratio in ratios.items()},
-                "n_normalised": int((mask & usable & np.isfinite(ratios["pretrained"])).sum()),
+                "ceiling": _mean(value[mask & counted]),
+                "floor": _mean(story.ceiling.floor[mask & usable]),
+                **{name: _mean(ratio[mask & counted]) for name, ratio in ratios.items()},
+                "ratio_of_means": {name: of_means(r, mask & counted) for name, r in models.items()},
+                "n_normalised": int((mask & counted).sum()),
             }
             for which, mask in sets.items()
         },
     }
 
 
-def ceiling_arrays(ceiling: NDArray[np.float64], pretrained: Encoding, tuned: Encoding) -> Arrays:
+def ceiling_arrays(story: StoryCeiling, pretrained: Encoding, tuned: Encoding) -> Arrays:
     """Voxel arrays of the noise ceiling, by their names in ``voxels.hf5``."""
     return {
-        "noise_ceiling": ceiling,
-        "normalised/pretrained": normalize_by_ceiling(pretrained.mean_test, ceiling),
-        "normalised/tuned": normalize_by_ceiling(tuned.mean_test, ceiling),
+        "noise_ceiling": story.ceiling.value,
+        "noise_ceiling_floor": story.ceiling.floor,
+        "normalised/pretrained": normalize_by_ceiling(pretrained.mean_test, story.ceiling),
+        "normalised/tuned": normalize_by_ceiling(tuned.mean_test, story.ceiling),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..results.folders import floor_words
 from ..results.saved import SavedRun
 from .style import COLORS, COLUMN, Drawing, NothingToDraw, new_figure, on_paper, tidy
 
@@ -93,7 +94,7 @@ def draw_ceiling(run: SavedRun) -> Drawing:
     bottom.set_xlabel("Noise ceiling (largest Pearson r a model could reach)")
     top.legend(frameon=False, loc="upper left")
     figure.suptitle(run.label)
-    cortex = summary["sets"].get("all", {})
+    cortex, made = summary["sets"].get("all", {}), summary.get("data_is")
     share = ", ".join(
         f"{name} {cortex[key]:.2f}"
         for key, name in (("pretrained", "pre-trained"), ("tuned", run.model))
@@ -102,7 +103,7 @@ def draw_ceiling(run: SavedRun) -> Drawing:
     return Drawing(
         figure,
         f"{run.label}: noise ceilings from {summary['n_repeats']} repeats of the test story, and mean correlation of "
-        f"voxels by their ceiling. {summary['caveat']}",
-        f"Mean ceiling {ceiling.mean():.3f} over {len(ceiling):,} voxels. Mean r divided by the ceiling, where that is "
-        f"{summary['floor']} or more: {share or 'not known'}.",
+        f"voxels by their ceiling.{f' The responses are {made}.' if made else ''} {summary['caveat']}",
+        f"Mean ceiling {ceiling.mean():.3f} over {len(ceiling):,} voxels. Mean r / ceiling over the "
+        f"{cortex.get('n_normalised', 0):,} voxels with a ceiling {floor_words(summary)}: {share or 'not known'}.",
     )

@@ -115,6 +115,12 @@ def _of_voxels(run: SavedRun, evaluation: dict[str, Any]) -> Iterator[Finding]:
         )
     else:
         yield _note(where, ceiling["caveat"])
+        if not ceiling.get("fits", True):
+            yield _warning(
+                where,
+                f"The test story's responses are {ceiling['data_is']}: the noise ceiling is that of the plain mean, "
+                "and may not hold for them.",
+            )
 
 
 def _of_alphas(census: dict[str, Any], n_voxels: int, where: str) -> Iterator[Finding]:

@@ -140,23 +140,37 @@ def _score_tables(runs: Sequence[SavedRun]) -> Iterator[Table]:
     """Encoding performance, and how many voxels are significant, of every run and voxel set."""
     scores: list[list[str]] = []
     significant: list[list[str]] = []
+    normalized: list[list[str]] = []
     for run in runs:
         result = run.evaluation or {}
         encoding, ceilings = result["encoding"], (result["noise_ceiling"] or {"sets": {}})["sets"]
         for name in [*(n for n in SETS if n in encoding), *(n for n in encoding if n not in SETS)]:
             means = encoding[name]
-            before, after, top = means["pretrained"], means["tuned"], ceilings.get(name, {}).get("ceiling")
-            row = [run.label, set_name(name), _number(before), _number(after), _percent(before, after), _number(top)]
+            before, after = means["pretrained"], means["tuned"]
+            row = [run.label, set_name(name), _number(before), _number(after), _percent(before, after)]
             scores.append([*row, f"{means['n_voxels']:,}", f"{means['n_excluded']:,}"])
+            if name in ceilings:
+                normalized.append([run.label, set_name(name), *_ceiling_cells(ceilings[name])])
         for name, counts in (result["significance"] or {}).items():
             kinds = ("pretrained", "tuned", "better", "worse")
             significant.append([run.label, set_name(name), *(f"{counts[kind]:,}" for kind in kinds)])
     if scores:
-        heads = ["run", "voxels", PRETRAINED, "tuned", "change", "noise ceiling", "n", "left out"]
+        heads = ["run", "voxels", PRETRAINED, "tuned", "change", "n", "left out"]
         yield Table("Mean Pearson r on the test story", heads, scores)
+    if normalized:
+        heads = ["run", "voxels", "mean ceiling", "mean r / ceiling, pre-trained", "tuned"]
+        heads += ["mean r / mean ceiling, pre-trained", "tuned", "n"]
+        yield Table("Noise ceilings, over the voxels whose ceiling is above its floor", heads, normalized)
     if significant:
         heads = ["run", "voxels", "pre-trained above chance", "tuned above chance", "tuned better", "tuned worse"]
         yield Table("Voxels that are significant (false discovery rate 5 %)", heads, significant)
+
+
+def _ceiling_cells(top: dict[str, Any]) -> list[str]:
+    models = ("pretrained", "tuned")
+    of_means = top.get("ratio_of_means", {})  # earlier versions have none
+    values = [top["ceiling"], *(top[name] for name in models), *(of_means.get(name) for name in models)]
+    return [*map(_number, values), f"{top['n_normalised']:,}"]
 
 
 def _probe_table(target: dict[str, Any], layers: list[int]) -> Table:

@@ -54,6 +54,11 @@ def teacher_score(numbers: Mapping[str, Any]) -> float | None:
     return score
 
 
+def floor_words(ceiling: Mapping[str, Any]) -> str:
+    """Which ceilings correlations are divided by, after "a ceiling"; in earlier versions one number for all voxels."""
+    return str(ceiling["floor_rule"]) if "floor_rule" in ceiling else f"of {ceiling['floor']} or more"
+
+
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], **attributes: Any) -> None:
     """Write an HDF5 file of named arrays, atomically."""
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:

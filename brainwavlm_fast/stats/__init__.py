@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .noise_ceiling import noise_ceiling, normalize_by_ceiling
+from .noise_ceiling import NoiseCeiling, noise_ceiling, normalize_by_ceiling
 from .significance import Significance, compare_models, false_discovery_rate, permutation_test
 
 __all__ = [
+    "NoiseCeiling",
     "Significance",
     "compare_models",
     "false_discovery_rate",

@@ -191,7 +191,9 @@ def test_a_simulated_brains_teacher_is_reported(run: Path, tree: Path, tmp_path:
 def test_significance_and_noise_ceiling_of_the_test_story(run: Path, tree: Path, tmp_path: Path) -> None:
     planted = shutil.copytree(tree, tmp_path / "planted")
     path = Dataset(planted).response_path("UTS02", "wheretheressmoke")
-    repeats = np.random.default_rng(0).standard_normal((3, 44, N_VOXELS))
+    generator = np.random.default_rng(0)
+    repeats = generator.standard_normal((3, 44, N_VOXELS)) + generator.standard_normal((44, N_VOXELS))
+    repeats[:, :, 10:] = generator.standard_normal((3, 44, N_VOXELS - 10))
     repeats[:, :, 5] = repeats[0, :, 5]
     with h5py.File(path, "a") as file:
         file["individual_repeats"] = repeats
@@ -200,7 +202,8 @@ def test_significance_and_noise_ceiling_of_the_test_story(run: Path, tree: Path,
         arrays = {name: file[name][:] for name in ("noise_ceiling", "normalised/tuned", "encoding/tuned")}
         p, q = file["significance/tuned/p"][:], file["significance/tuned/q"][:]
         better = file["significance/gain/q"][:] <= 0.05
-    np.testing.assert_allclose(arrays["noise_ceiling"], noise_ceiling(repeats.astype(np.float32)), atol=1e-6)
+    expected = noise_ceiling(repeats.astype(np.float32))
+    np.testing.assert_allclose(arrays["noise_ceiling"], expected.value, atol=1e-6)
     assert arrays["normalised/tuned"][5] == pytest.approx(arrays["encoding/tuned"][5])
     excluded = [NAN_VOXEL, CONSTANT_VOXEL]
     assert np.isnan(p[excluded]).all()
@@ -212,9 +215,16 @@ def test_significance_and_noise_ceiling_of_the_test_story(run: Path, tree: Path,
     assert ceiling["n_repeats"] == 3
     assert "Sahani" in ceiling["estimator"]
     assert "selected on the test data" in ceiling["caveat"]
-    usable = np.delete(arrays["noise_ceiling"], excluded)
-    assert ceiling["sets"]["all"]["ceiling"] == pytest.approx(usable.mean())
-    assert ceiling["sets"]["all"]["n_normalised"] == (usable >= ceiling["floor"]).sum()
+    assert "neither" in ceiling["data_is"]
+    assert not ceiling["fits"]
+    counted = expected.repeats.copy()
+    counted[excluded] = False
+    numbers, r = ceiling["sets"]["all"], arrays["encoding/tuned"][counted]
+    assert 5 < counted.sum() < 28
+    assert numbers["n_normalised"] == counted.sum()
+    assert numbers["ceiling"] == pytest.approx(expected.value[counted].mean())
+    assert numbers["tuned"] == pytest.approx((r / expected.value[counted]).mean())
+    assert numbers["ratio_of_means"]["tuned"] == pytest.approx(r.mean() / expected.value[counted].mean())
 
 
 def test_many_voxels_at_an_end_of_the_grid_are_said(run: Path) -> None:

@@ -145,7 +145,15 @@ def _write_evaluation(
             "significance": {"all": {"pretrained": 20, "tuned": 25, "better": 5, "worse": 1}},
             "noise_ceiling": {
                 "estimator": "signal power", "caveat": "Selected by it is selected on the test data.", "n_repeats": 10,
-                "floor": 0.2, "sets": {"all": {"ceiling": 0.3, "pretrained": 0.4, "tuned": 0.5, "n_normalised": 40}},
+                "data_is": "the plain mean of the repeats", "fits": True,
+                "agreement": {"plain": 1.0, "standardized": 0.9},
+                "floor_rule": "above what 95 % of random shifts give",
+                "sets": {
+                    "all": {
+                        "ceiling": 0.3, "floor": 0.2, "pretrained": 0.4, "tuned": 0.5, "n_normalised": 40,
+                        "ratio_of_means": {"pretrained": 0.42, "tuned": 0.52},
+                    }
+                },
             },
             "run": str(folder),
             "subject": subject,

@@ -60,6 +60,11 @@ def test_a_usual_run(tmp_path):
         (lambda s: s.update(best_epoch=0), "nothing was gained", "warning"),
         (lambda s: s.update(significance=None), "No significance was tested", "note"),
         (lambda s: s.update(noise_ceiling=None), "No noise ceiling", "note"),
+        (
+            lambda s: s["noise_ceiling"].update(fits=False, data_is="neither mean"),
+            "responses are neither mean: the noise ceiling is that of the plain mean",
+            "warning",
+        ),
         (lambda s: s["encoding"].pop("ac"), "means over auditory cortex are missing", "note"),
         (lambda s: s["encoding"]["all"].update(teacher=0.3), "The brain is simulated", "note"),
         (lambda s: s["data"].update(version="unknown"), "version is not known", "note"),
