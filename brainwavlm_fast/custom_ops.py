@@ -243,8 +243,12 @@ def _workspace(x: Tensor, axis: int) -> Tensor:
 
 
 def _as_buffer(x: Tensor) -> Any:
-    """What the core reads: NumPy's view of a CPU tensor, the CUDA array interface of a GPU one."""
-    return x.detach() if x.is_cuda else x.detach().numpy()
+    """What the core reads: NumPy's view of a CPU tensor, the CUDA array interface of a GPU matrix."""
+    if not x.is_cuda:
+        return x.detach().numpy()
+    size = x.element_size()
+    strides = x.stride(0) * size, x.stride(1) * size
+    return {"shape": tuple(x.shape), "typestr": f"<f{size}", "strides": strides, "data": (x.data_ptr(), False)}
 
 
 def _row(vector: Tensor | None) -> Tensor | None:

@@ -1,4 +1,5 @@
-// Python arrays to views: NumPy's buffer on the host, __cuda_array_interface__ (torch, CuPy) on the GPU.
+// Python arrays to views: NumPy's buffer on the host; on the GPU the dictionary of __cuda_array_interface__, or an
+// object that has it (CuPy). torch makes that dictionary slowly: ops.py hands over its own.
 // Nothing is copied; the Python object outlives the call, since the caller holds it.
 #pragma once
 
@@ -28,8 +29,10 @@ inline void require_matrix(const std::string& name, int64_t n_axes) {
 // A matrix. `writable` outputs must be writable; inputs may be read-only.
 inline View view_of(const std::string& name, const py::object& object, bool writable = false) {
     View v;
-    if (py::hasattr(object, "__cuda_array_interface__")) {
-        const py::dict interface = object.attr("__cuda_array_interface__");
+    const py::object described =
+        py::isinstance<py::dict>(object) ? object : py::getattr(object, "__cuda_array_interface__", py::none());
+    if (!described.is_none()) {
+        const auto interface = described.cast<py::dict>();
         const auto shape = interface["shape"].cast<std::vector<int64_t>>();
         const auto type = interface["typestr"].cast<std::string>();
         require_matrix(name, static_cast<int64_t>(shape.size()));

@@ -1,7 +1,8 @@
 """What ridge needs of the library that holds the targets, and which one that is: NumPy on the host, torch on a GPU.
 
-Only matrices as wide as the targets go through a backend. Everything small (Gram matrices, eigenvectors, one score per
-penalty and target) stays in NumPy on the host. torch is imported for a device that asks for it, and never before.
+Only matrices as wide as the targets, and decompositions, go through a backend. Everything small (Gram matrices,
+eigenvectors, one score per penalty and target) lies in NumPy on the host. torch is imported for a device that asks for
+it, and never before.
 """
 
 from __future__ import annotations
@@ -43,6 +44,12 @@ class Backend(Protocol):
 
     def correlation(self, x: Any, y: Any) -> Float64:
         """Correlation of each column."""
+
+    def eigh(self, gram: Float64) -> tuple[Float64, Float64]:
+        """Eigenvalues, rising, and eigenvectors of a Gram matrix (n, n), in float64 on the host: (k,), (n, k), k >= n.
+
+        Any eigenvalue of 0 more than the matrix has goes with its null space.
+        """
 
     def concatenate(self, parts: list[Any]) -> Any:
         """Matrices joined along their rows."""

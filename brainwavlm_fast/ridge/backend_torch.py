@@ -50,6 +50,10 @@ class TorchBackend:
     def correlation(self, x: torch.Tensor, y: torch.Tensor) -> Float64:
         return self.to_host(ops.correlation(x, y, axis=0).double())
 
+    def eigh(self, gram: Float64) -> tuple[Float64, Float64]:
+        values, vectors = torch.linalg.eigh(self.asarray(gram, np.float64))
+        return self.to_host(values), self.to_host(vectors)
+
     def concatenate(self, parts: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat(parts)
 
