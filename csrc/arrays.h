@@ -1,6 +1,6 @@
-// Python arrays to views: NumPy's buffer on the host; on the GPU the dictionary of __cuda_array_interface__, or an
-// object that has it (CuPy). torch makes that dictionary slowly: ops.py hands over its own.
-// Nothing is copied; the Python object outlives the call, since the caller holds it.
+// Python arrays to views: NumPy's buffer on the host; on the GPU the dictionary of __cuda_array_interface__,
+// or an object that has it (CuPy). torch makes that dictionary slowly: ops.py hands over its own. Nothing is
+// copied; the Python object outlives the call, since the caller holds it.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -29,8 +29,9 @@ inline void require_matrix(const std::string& name, int64_t n_axes) {
 // A matrix. `writable` outputs must be writable; inputs may be read-only.
 inline View view_of(const std::string& name, const py::object& object, bool writable = false) {
     View v;
-    const py::object described =
-        py::isinstance<py::dict>(object) ? object : py::getattr(object, "__cuda_array_interface__", py::none());
+    const py::object described = py::isinstance<py::dict>(object)
+                                     ? object
+                                     : py::getattr(object, "__cuda_array_interface__", py::none());
     if (!described.is_none()) {
         const auto interface = described.cast<py::dict>();
         const auto shape = interface["shape"].cast<std::vector<int64_t>>();
