@@ -20,10 +20,11 @@ from ..features.sources import Source, run_sources
 from ..features.store import FeatureStore
 from ..files import provenance, write_json
 from ..progress import Progress
-from ..results.folders import END_OF_GRID, SUMMARY, finished, read_run_config, write_arrays
+from ..results.folders import SUMMARY, finished, read_run_config, write_arrays
 from ..stats.significance import PAIRED_BLOCK
+from .alpha_census import alpha_census
 from .encoding import RidgeSettings, all_stories, bootstrap_rows
-from .epoch_selection import EpochSelection, choose_epoch, summarise, voxel_arrays
+from .epoch_selection import choose_epoch, summarise, voxel_arrays
 from .planted_truth import teacher_correlations
 from .responses import DatasetResponses, voxel_sets
 from .run_statistics import (
@@ -161,7 +162,7 @@ def _evaluate(
             **summarise(selection, sets, teacher),
             "significance": None if tests is None else summarise_significance(tests, sets),
             "noise_ceiling": None if repeats is None else summarise_ceiling(repeats, first, selection.tuned, sets),
-            "alphas": _alpha_census(selection, options.ridge, progress),
+            "alphas": alpha_census(selection, options.ridge, tests, progress),
             **about,
         }
         arrays = voxel_arrays(selection, sets, teacher) | significance_arrays(tests or {})
@@ -203,19 +204,3 @@ def _inside(run: Path, out: str) -> Path:
     if not out or Path(out).name != out or out in (".", "..", "checkpoints", "tensorboard"):
         raise ConfigError(f"--out is '{out}'; it must be a new folder name inside the run, such as evaluation-2.")
     return run / out
-
-
-def _alpha_census(selection: EpochSelection, ridge: RidgeSettings, progress: Progress) -> dict[str, Any]:
-    """How many voxels took an end of the grid: a grid that is too narrow shows there."""
-    census: dict[str, Any] = {"grid": list(ridge.alphas), "penalty": ridge.penalty}
-    for name, result in (("pretrained", selection.epochs[0]), ("tuned", selection.tuned)):
-        alphas = result.alphas[~result.excluded]
-        ends = {"smallest": float(min(ridge.alphas)), "largest": float(max(ridge.alphas))}
-        census[name] = {end: int((alphas == value).sum()) for end, value in ends.items()}
-        for end, value in ends.items():
-            if census[name][end] > END_OF_GRID * len(alphas) and len(ridge.alphas) > 1:
-                progress.say(
-                    f"warning: {census[name][end]} of {len(alphas)} voxels ({name}) chose the {end} alpha, {value:g}; "
-                    "a wider grid (--alphas) may fit them better."
-                )
-    return census

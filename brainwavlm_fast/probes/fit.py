@@ -23,8 +23,8 @@ from ..files import provenance, write_json
 from ..kernels import correlation
 from ..model.identity import features_identity
 from ..progress import Progress
-from ..results.folders import END_OF_GRID, SUMMARY, finished, write_arrays
-from ..ridge.alphas import FIELD_ALPHAS
+from ..results.folders import SUMMARY, crowded_ends, finished, write_arrays
+from ..ridge.alphas import FIELD_ALPHAS, count_ends, nominally_predicted
 from ..ridge.designs import standardize
 from ..ridge.estimator import RidgeCV
 from ..ridge.row_splits import ChunkBootstrap
@@ -57,7 +57,8 @@ class LayerScores:
     Attributes
     ----------
     correlation : target -> (n_layers, n_dimensions) on the held-out stories; NaN where a dimension does not vary.
-    at_the_end : dimensions, over layers and targets, whose alpha is the grid's smallest or largest.
+    at_the_end : dimensions, over layers and targets, whose alpha is the grid's ``smallest`` or ``largest``, of the
+        ``n_predicted`` whose correlation exceeds two standard errors.
     """
 
     correlation: dict[str, NDArray[np.float64]]
@@ -108,20 +109,14 @@ def probe_layers(
             alphas.append(model.alphas_)
             advance(note=f"layer {layer}")
     parts = zip(targets, columns[:-1], columns[1:], strict=True)
-    at_the_end = _at_the_end(np.concatenate(alphas), settings.alphas, store.source.label, progress)
+    predicted = nominally_predicted(scores[:, varies], sum(len(wanted[story]) for story in split.test)).ravel()
+    at_the_end = count_ends(np.concatenate(alphas), settings.alphas, predicted)
+    for end, n, n_all in crowded_ends(at_the_end) if len(settings.alphas) > 1 else ():
+        progress.say(
+            f"warning: {n} of {n_all} probes that predict something ({store.source.label}) chose the {end} alpha; a "
+            "wider grid (--alphas) may fit them better."
+        )
     return LayerScores({target.name: scores[:, first:last] for target, first, last in parts}, at_the_end)
-
-
-def _at_the_end(chosen: NDArray[np.float64], grid: Sequence[float], label: str, progress: Progress) -> dict[str, int]:
-    """How many probes chose the smallest and the largest alpha of the grid; says so where they are many."""
-    ends = {"smallest": int((chosen == min(grid)).sum()), "largest": int((chosen == max(grid)).sum())}
-    for end, n in ends.items():
-        if n > END_OF_GRID * len(chosen) and len(grid) > 1:
-            progress.say(
-                f"warning: {n} of {len(chosen)} probes ({label}) chose the {end} alpha; a wider grid (--alphas) may "
-                "fit them better."
-            )
-    return ends
 
 
 def probe_sources(

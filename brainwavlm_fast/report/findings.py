@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from ..config import preset_words
-from ..results.folders import END_OF_GRID, teacher_score
+from ..results.folders import crowded_ends, teacher_score
 from ..results.saved import Saved, SavedRun
 
 _DEPARTURES = (
@@ -127,23 +127,22 @@ def _of_alphas(census: dict[str, Any], n_voxels: int, where: str) -> Iterator[Fi
     if len(census["grid"]) < 2:
         return
     for model, name in (("pretrained", "pre-trained"), ("tuned", "tuned")):
-        for end, value in (("smallest", min(census["grid"])), ("largest", max(census["grid"]))):
-            n = census[model][end]
-            if n > END_OF_GRID * n_voxels:
-                yield _warning(
-                    where,
-                    f"{n:,} of {n_voxels:,} voxels ({name}) chose the {end} alpha, {value:g}: a "
-                    "wider grid (--alphas) may fit them better.",
-                )
+        for end, n, n_all in crowded_ends(census[model], n_voxels):
+            alpha = min(census["grid"]) if end == "smallest" else max(census["grid"])
+            yield _warning(
+                where,
+                f"{n:,} of {n_all:,} {census.get('among', 'voxels')} ({name}) chose the {end} alpha, {alpha:g}: a "
+                "wider grid (--alphas) may fit them better.",
+            )
 
 
 def _of_probes(summary: dict[str, Any]) -> Iterator[Finding]:
     n = len(summary["layers"]) * sum(target["n_dimensions"] for target in summary["targets"].values())
     for label, ends in summary.get("at_the_end_of_the_grid", {}).items():
-        for end, count in ends.items():
-            if count > END_OF_GRID * n:
-                text = f"{count:,} of {n:,} probes chose the {end} alpha: a wider grid (--alphas) may fit them better."
-                yield _warning(f"probes, {label}", text)
+        which = "probes that predict something" if "n_predicted" in ends else "probes"
+        for end, count, n_all in crowded_ends(ends, n):
+            text = f"{count:,} of {n_all:,} {which} chose the {end} alpha: a wider grid (--alphas) may fit them better."
+            yield _warning(f"probes, {label}", text)
     words = summary["settings"].get("targets", {}).get("words", {})
     if missing := words.get("n_out_of_vocabulary", 0):
         text = f"{missing:,} of {words['n_words']:,} words have no embedding and count as silence."

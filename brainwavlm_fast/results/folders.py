@@ -14,7 +14,7 @@ from ..errors import BwlmError, CheckpointError
 from ..files import atomic_path, read_json
 
 SUMMARY = "summary.json"
-END_OF_GRID = 1 / 3  # share of voxels or dimensions at an end of the grid of alphas that is worth a warning
+_END_OF_GRID = 1 / 3  # share of voxels or dimensions at an end of the grid of alphas that is worth a warning
 
 
 def read_run_config(run: Path) -> RunConfig:
@@ -52,6 +52,15 @@ def teacher_score(numbers: Mapping[str, Any]) -> float | None:
     """Ridge on a simulated brain's teacher, of a voxel set's numbers; earlier versions called it ``ceiling``."""
     score: float | None = numbers.get("teacher", numbers.get("ceiling"))
     return score
+
+
+def crowded_ends(counts: Mapping[str, int], n_all: int = 0) -> list[tuple[str, int, int]]:
+    """The ends of the grid of alphas that so many took that it is worth a warning: (end, how many, of how many).
+
+    ``counts`` has ``smallest`` and ``largest`` of ``n_predicted``; earlier versions counted all there are, ``n_all``.
+    """
+    n = counts.get("n_predicted", n_all)
+    return [(end, counts[end], n) for end in ("smallest", "largest") if counts[end] > _END_OF_GRID * n]
 
 
 def floor_words(ceiling: Mapping[str, Any]) -> str:

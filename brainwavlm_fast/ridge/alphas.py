@@ -43,6 +43,34 @@ def choose_alphas(
     return chosen
 
 
+def count_ends(chosen: NDArray[np.float64], grid: ArrayLike, predicted: NDArray[np.bool_]) -> dict[str, int]:
+    """How many targets took an end of the grid, among those that are predicted: a grid too narrow shows there.
+
+    What cannot be predicted takes the largest alpha, or any, and says nothing of the grid.
+
+    Parameters
+    ----------
+    chosen, predicted : array
+        Alpha of each target, and whether it is predicted above chance, (n_targets,).
+    grid : array-like
+        The alphas that there were to choose from.
+
+    Returns
+    -------
+    dict
+        ``smallest``, ``largest``, and ``n_predicted``, of which these are.
+    """
+    alphas, of_predicted = check_alphas(grid), chosen[predicted]
+    ends = {"smallest": alphas.min(), "largest": alphas.max()}
+    return {end: int((of_predicted == alpha).sum()) for end, alpha in ends.items()} | {"n_predicted": len(of_predicted)}
+
+
+def nominally_predicted(r: NDArray[np.float64], n_rows: int) -> NDArray[np.bool_]:
+    """Where a held-out correlation over so many rows exceeds two standard errors of independent rows; NaN does not."""
+    above: NDArray[np.bool_] = r > 2 / np.sqrt(n_rows)
+    return above
+
+
 def warn_of_ties(scores: NDArray[np.float64], *, stacklevel: int = 2) -> None:
     """Say how many targets score the same at every alpha, so that nothing was chosen: (n_alphas, n_targets)."""
     tied = int((scores == scores[0]).all(axis=0).sum()) if len(scores) > 1 else 0

@@ -227,14 +227,6 @@ def test_significance_and_noise_ceiling_of_the_test_story(run: Path, tree: Path,
     assert numbers["ratio_of_means"]["tuned"] == pytest.approx(r.mean() / expected.value[counted].mean())
 
 
-def test_many_voxels_at_an_end_of_the_grid_are_said(run: Path) -> None:
-    listener = Listener()
-    summary = evaluate_run(run, options=replace(OPTIONS, ridge=replace(RIDGE, alphas=(1.0, 1.1))), progress=listener)
-    census = summary["alphas"]["pretrained"]
-    assert census["smallest"] + census["largest"] == 28
-    assert any("warning" in said and "wider grid" in said for said in listener.said)
-
-
 def test_runs_that_will_not_do(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a run"):
         evaluate_run(tmp_path)

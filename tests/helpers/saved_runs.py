@@ -73,7 +73,7 @@ def make_probes(folder: Path, labels: dict[str, float], *, layers: tuple[int, ..
         }
 
     targets = {"mel": target("filterbank energies", -0.5), "words": target("word embeddings", 1.0)}
-    ends = {label: {"smallest": 3, "largest": 0} for label in ("pre-trained", *labels)}
+    ends = {label: {"smallest": 3, "largest": 0, "n_predicted": 70} for label in ("pre-trained", *labels)}
     settings = {"stories": STORIES, "layers": list(layers), "probe": {"chunk_length": 40, "seed": 0}}
     write_json(
         folder / "summary.json",
@@ -160,8 +160,9 @@ def _write_evaluation(
             "trained_on": config.train.trained_on,
             "seed": config.train.seed,
             "alphas": {
-                "grid": ridge["alphas"], "penalty": "alpha_squared",
-                "pretrained": {"smallest": n // 2, "largest": 1}, "tuned": {"smallest": 2, "largest": 3},
+                "grid": ridge["alphas"], "penalty": "alpha_squared", "among": "voxels above chance",
+                "pretrained": {"smallest": n // 2, "largest": 1, "n_predicted": n - 10},
+                "tuned": {"smallest": 2, "largest": 3, "n_predicted": n - 10},
             },
             "data": {"root": config.data, "version": "3.1.0"},
             "settings": {

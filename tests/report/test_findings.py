@@ -40,7 +40,7 @@ def test_a_usual_run(tmp_path):
     found = said(make_saved_run(tmp_path / "run"))
     assert level(found, "1 voxels with NaN or a constant in some story are in no mean") == "warning"
     assert level(found, "did not train") == "note"
-    assert level(found, "30 of 59 voxels (pre-trained) chose the smallest alpha, 10") == "warning"
+    assert level(found, "30 of 50 voxels above chance (pre-trained) chose the smallest alpha, 10") == "warning"
     assert level(found, "The best epoch, 4, is the last") == "note"
     assert level(found, "3 of 5 epochs were evaluated (0, 2, 4)") == "note"
     assert level(found, "selected on the test data") == "note"
@@ -70,7 +70,18 @@ def test_a_usual_run(tmp_path):
         (lambda s: s["data"].update(version="unknown"), "version is not known", "note"),
         (
             lambda s: s["alphas"]["tuned"].update(largest=40),
-            "40 of 59 voxels (tuned) chose the largest alpha",
+            "40 of 50 voxels above chance (tuned) chose the largest alpha",
+            "warning",
+        ),
+        (  # an earlier version, which counted every voxel
+            lambda s: s.update(
+                alphas={
+                    "grid": [1, 2],
+                    "pretrained": {"smallest": 0, "largest": 40},
+                    "tuned": {"smallest": 0, "largest": 0},
+                }
+            ),
+            "40 of 59 voxels (pre-trained) chose the largest alpha",
             "warning",
         ),
     ],
@@ -122,9 +133,9 @@ def test_runs_that_differ_in_data_and_versions(tmp_path):
 
 def test_probes_at_the_end_of_their_grid(tmp_path):
     folder = make_probes(tmp_path / "probes", {"UTS01-all": 0.1})
-    assert not [text for text in said(folder) if "probes chose" in text]
+    assert not [text for text in said(folder) if "probes that predict" in text]
     changed(folder, "summary.json", lambda s: s["at_the_end_of_the_grid"]["UTS01-all"].update(smallest=60))
-    assert level(said(folder), "60 of 72 probes chose the smallest alpha") == "warning"
+    assert level(said(folder), "60 of 70 probes that predict something chose the smallest alpha") == "warning"
     words = {"words": {"embeddings": "x", "n_words": 100, "n_out_of_vocabulary": 7}}
     changed(folder, "summary.json", lambda s: s["settings"].update(targets=words))
     assert level(said(folder), "7 of 100 words have no embedding") == "note"
