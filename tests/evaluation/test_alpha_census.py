@@ -26,7 +26,7 @@ class Listener(Progress):
 @pytest.fixture(scope="module")
 def brain() -> tuple[dict, Arrays]:
     """A few voxels that follow the features, one that cannot be used, and many of pure noise."""
-    features, responses = planted(N_SIGNAL, noise=0.3)
+    features, responses = planted(N_SIGNAL, noise=1.0)
     generator = np.random.default_rng(1)
     for story, values in responses.stories.items():
         noise = generator.standard_normal((len(values), N_NOISE))
