@@ -79,16 +79,20 @@ def field_ridge(X: np.ndarray, Y: np.ndarray, alphas: np.ndarray, splits: Splits
 
 
 def himalaya(X: np.ndarray, Y: np.ndarray, alphas: np.ndarray, splits: Splits, back_end: str) -> np.ndarray:
-    """himalaya's solver with the same splits, penalties and score, in float32; the alphas that it chose."""
+    """himalaya's solver with the same splits, penalties and score, in float32; the alphas that it chose.
+
+    Its weights come to the host, as ours do.
+    """
     from himalaya.backend import set_backend
     from himalaya.ridge import solve_ridge_cv_svd
     from himalaya.scoring import correlation_score
 
     backend = set_backend(back_end)
     X, Y, penalties = backend.asarray(X), backend.asarray(Y), backend.asarray(alphas**2, dtype="float32")
-    best, _, _ = solve_ridge_cv_svd(
+    best, coef, _ = solve_ridge_cv_svd(
         X, Y, alphas=penalties, cv=splits, score_func=correlation_score, n_targets_batch=2000
     )
+    assert backend.to_numpy(coef).shape == (X.shape[1], Y.shape[1])
     return np.sqrt(backend.to_numpy(best))
 
 

@@ -39,9 +39,10 @@ class FrontCache:
 
     def take(self, windows: NDArray[np.int64], like: Tensor) -> Tensor:
         """Windows of one length, on ``like``'s device and in its type: (len(windows), n_frames, width)."""
-        gathered = torch.stack([self.frames[self._starts[w] : self._stops[w]] for w in windows])
-        if like.device.type == "cuda":  # the host goes on while it is copied
-            gathered = gathered.pin_memory()
+        frames = [self.frames[self._starts[w] : self._stops[w]] for w in windows]
+        there = like.device.type == "cuda"  # the host goes on while pinned memory is copied
+        gathered = torch.empty((len(frames), *frames[0].shape), dtype=self.frames.dtype, pin_memory=there)
+        torch.stack(frames, out=gathered)
         return gathered.to(like.device, non_blocking=True).to(like.dtype)
 
 

@@ -30,8 +30,14 @@ class Backend(Protocol):
     def asarray(self, array: Any, dtype: Any) -> Any:
         """The array on this backend, converted to ``dtype``."""
 
+    def resident(self, targets: Any, dtype: Any) -> Any:
+        """Targets (n_rows, n_targets) as tiles are cut from them: on a GPU placed as a whole, if they fit."""
+
     def sparse(self, matrix: NDArray[Any]) -> Any:
         """A matrix with few non-zero elements, to be multiplied from the left."""
+
+    def cross_product(self, a: Any, b: Any) -> Float64:
+        """a'b of (n_rows, n_a) and (n_rows, n_b), from wherever they lie: in float64, (n_a, n_b), on the host."""
 
     def column_sums(self, array: Any) -> Float64:
         """Sum of each column."""

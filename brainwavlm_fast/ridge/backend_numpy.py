@@ -24,8 +24,16 @@ class NumpyBackend:
     def asarray(self, array: Any, dtype: Any) -> NDArray[Any]:
         return np.ascontiguousarray(array, dtype=dtype)
 
+    def resident(self, targets: Any, dtype: Any) -> Any:
+        return targets
+
     def sparse(self, matrix: NDArray[Any]) -> Any:
         return csr_array(matrix)
+
+    def cross_product(self, a: NDArray[Any], b: NDArray[Any]) -> Float64:
+        wide = a.astype(np.float64, copy=False)
+        product: Float64 = wide.T @ (wide if b is a else b.astype(np.float64, copy=False))
+        return product
 
     def column_sums(self, array: NDArray[Any]) -> Float64:
         sums: Float64 = array.sum(axis=0, dtype=np.float64)

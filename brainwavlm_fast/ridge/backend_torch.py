@@ -30,8 +30,21 @@ class TorchBackend:
         placed: torch.Tensor = array.to(self.device, wanted)
         return placed
 
+    def resident(self, targets: Any, dtype: Any) -> Any:
+        if self.device.type != "cuda":
+            return targets
+        n_rows, n_targets = targets.shape
+        free = torch.cuda.mem_get_info(self.device)[0] + torch.cuda.memory_reserved(self.device)
+        free -= torch.cuda.memory_allocated(self.device)
+        needed = n_rows * n_targets * np.dtype(dtype).itemsize
+        return self.asarray(targets, dtype) if needed + 2 * self.tile_bytes < free else targets
+
     def sparse(self, matrix: NDArray[Any]) -> Any:
-        return torch.from_numpy(matrix).to_sparse().to(self.device)
+        return self.asarray(matrix, matrix.dtype)  # a dense product takes less time than to find what is not 0
+
+    def cross_product(self, a: Any, b: Any) -> Float64:
+        wide = self.asarray(a, np.float64)
+        return self.to_host(wide.T @ (wide if b is a else self.asarray(b, np.float64)))
 
     def column_sums(self, array: torch.Tensor) -> Float64:
         return self.to_host(array.sum(dim=0, dtype=torch.float64))

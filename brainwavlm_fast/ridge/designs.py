@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..arguments import check_delays
 from ..kernels import delay_stack
 from .backend import Backend
+from .backend_numpy import NumpyBackend
 
 Rows = NDArray[np.intp]
 
@@ -36,10 +37,11 @@ class DenseDesign:
     def __init__(self, X: NDArray[Any]) -> None:
         self.X, self.dtype = X, X.dtype
         self.shape: tuple[int, int] = X.shape[0], X.shape[1]
+        self.to_device(NumpyBackend())
 
     def to_device(self, backend: Backend) -> None:
-        """Be ready for :meth:`cross` where targets lie."""
-        self._placed = backend.asarray(self.X, self.dtype)
+        """Make products where targets lie."""
+        self._backend, self._placed = backend, backend.asarray(self.X, self.dtype)
 
     def rows(self, which: Rows) -> NDArray[Any]:
         """Some rows as a matrix."""
@@ -47,8 +49,8 @@ class DenseDesign:
 
     def gram(self, which: Rows | None = None) -> NDArray[np.float64]:
         """X'X over some rows, or all, in float64."""
-        wide = (self.X if which is None else self.X[which]).astype(np.float64, copy=False)
-        return wide.T @ wide
+        rows = self._placed if which is None else self._placed[which]
+        return self._backend.cross_product(rows, rows)
 
     def cross(self, which: Rows | None, targets: Any) -> Any:
         """X'Y over some rows, or all; ``targets`` are those rows' alone."""
@@ -91,6 +93,7 @@ class DelayedDesign:
         self._at = np.concatenate(rows)  # the design's rows among the padded ones
         self.shape: tuple[int, int] = len(self._at), len(chosen) * features.shape[1]
         self.dtype = features.dtype
+        self.to_device(NumpyBackend())
 
     def to_device(self, backend: Backend) -> None:
         self._placed, self._backend = backend.asarray(self._padded, self.dtype), backend
@@ -99,21 +102,21 @@ class DelayedDesign:
         return np.concatenate([self._padded[self._at[which] - d] for d in self._delays], axis=1)
 
     def gram(self, which: Rows | None = None) -> NDArray[np.float64]:
-        wide, width = self._padded.astype(np.float64, copy=False), self._padded.shape[1]
-        counted = np.zeros(len(wide), dtype=bool)
+        n_padded, width = self._padded.shape
+        counted = np.zeros(n_padded, dtype=bool)
         counted[self._at if which is None else self._at[which]] = True
         out = np.empty((len(self._delays), width, len(self._delays), width))
         order = np.argsort(self._delays)
         pairs = [(i, j) for n, i in enumerate(order) for j in order[: n + 1]]  # delays[i] >= delays[j]
         for lag in sorted({self._delays[i] - self._delays[j] for i, j in pairs}):
-            before, block = np.zeros(len(wide), dtype=bool), np.zeros((width, width))
+            before, block = np.zeros(n_padded, dtype=bool), np.zeros((width, width))
             for i, j in pairs:
                 if self._delays[i] - self._delays[j] != lag:
                     continue
                 # the sum over counted rows t of x[t - d_i] x[t - d_j]', which is one over s = t - d_i
                 now = np.roll(counted, -self._delays[i])
-                block = block + _lagged(wide, np.flatnonzero(now & ~before), lag)
-                block -= _lagged(wide, np.flatnonzero(before & ~now), lag)
+                block = block + self._lagged(np.flatnonzero(now & ~before), lag)
+                block -= self._lagged(np.flatnonzero(before & ~now), lag)
                 out[i, :, j], out[j, :, i] = block, block.T
                 before = now
         return out.reshape(self.shape[1], self.shape[1])
@@ -122,11 +125,10 @@ class DelayedDesign:
         at = self._at if which is None else self._at[which]
         return self._backend.concatenate([self._placed[at - d].T @ targets for d in self._delays])
 
+    def _lagged(self, rows: Rows, lag: int) -> NDArray[np.float64]:
+        """Sum over some padded rows s of x[s] x[s + lag]'."""
+        x = self._placed[rows]
+        return self._backend.cross_product(x, x if lag == 0 else self._placed[rows + lag])
+
 
 Design = DenseDesign | DelayedDesign
-
-
-def _lagged(wide: NDArray[np.float64], rows: Rows, lag: int) -> NDArray[np.float64]:
-    """Sum over some rows s of x[s] x[s + lag]'."""
-    x = wide[rows]
-    return x.T @ (x if lag == 0 else wide[rows + lag])

@@ -56,6 +56,7 @@ def fit_targets(solver: Solver, targets: Any, search: AlphaSearch, tile_width: i
     alpha is chosen.
     """
     width, n_splits = tile_width or solver.tile_width(), len(solver.problem.splits)
+    targets = solver.problem.backend.resident(targets, solver.problem.dtype)
     tiles = [targets[:, start : start + width] for start in range(0, targets.shape[1], width)]
     given, scores = search.given, np.zeros((len(search.grid), targets.shape[1]))
     if given is None and (search.groups is not None or n_splits > _SPLITS_AT_ONCE):

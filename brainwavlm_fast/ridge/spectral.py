@@ -126,7 +126,8 @@ class SpectralSolver:
         eigen = Eigen(gram, self.problem)
         wide = self.problem.design.rows(rows.held).astype(np.float64)
         held_mean = wide.mean(axis=0)
-        basis, mean = (wide - held_mean) @ eigen.exact, (held_mean - rows.mean) @ eigen.exact
+        basis = self.problem.backend.cross_product((wide - held_mean).T, eigen.exact)
+        mean = (held_mean - rows.mean) @ eigen.exact
         sweep = None
         if self.sweep_pays(*basis.shape):
             sweep = RidgeSweep(eigen.values, basis, self.penalties, self.problem)

@@ -54,7 +54,7 @@ class RidgeSweep:
         problem: RidgeProblem,
     ) -> None:
         """Take the training eigenvalues (rank,) and the centred held-out rows in their basis, (n_held, rank)."""
-        gram = held.T @ held
+        gram = problem.backend.cross_product(held, held)
         self.shrink = 1.0 / (eigenvalues + penalties[:, None])
         weight = np.diag(gram) * eigenvalues * self.shrink**2
         total = weight.sum(axis=1)

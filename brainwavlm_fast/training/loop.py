@@ -37,7 +37,8 @@ def make_optimizer(model: BrainWavLM, config: TrainConfig) -> torch.optim.Adam:
     """Adam over the encoder's trainable weights and the readout, each at its rate (paper: 1e-4 both)."""
     encoder = [p for p in model.encoder.parameters() if p.requires_grad]  # none where it is frozen
     rates = ((encoder, config.lr_encoder), (model.readout.parameters(), config.lr_readout))
-    return torch.optim.Adam([{"params": list(parameters), "lr": lr} for parameters, lr in rates])
+    fused = next(model.parameters()).is_cuda or None  # on a GPU one kernel, not a few per parameter
+    return torch.optim.Adam([{"params": list(parameters), "lr": lr} for parameters, lr in rates], fused=fused)
 
 
 class StepResult:
