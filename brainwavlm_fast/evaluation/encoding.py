@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,6 +19,8 @@ from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import DataError
 from ..memory import GIB
 from ..progress import Advance, Progress
+from ..ridge.alphas import check_groups, choose_alphas
+from ..ridge.fit import among_excluded
 from .story_ridge import Encoding, EncodingSettings, RidgeSettings, StoryRidge, all_stories, bootstrap_rows
 
 __all__ = ["Encoding", "EncodingSettings", "Responses", "RidgeSettings", "all_stories", "bootstrap_rows", "encode"]
@@ -55,7 +57,7 @@ def encode(
     responses : Responses
         Measured responses of the same stories; z-scored here, story by story.
     settings : EncodingSettings
-        Stories, delays and how alphas are chosen.
+        Stories, delays, how alphas are chosen, and by which score.
     alphas : array-like, default None
         Alphas (n_voxels,) to use without cross-validation, such as another encoding's: with the same settings equal
         features then give equal scores to the last bit. Each different one costs a factorisation.
@@ -75,26 +77,83 @@ def encode(
     DataError
         Features or responses of a story are missing, disagree in rows, or hold no usable voxel.
     """
-    model = StoryRidge(features, responses.n_voxels, settings, alphas, keep_predictions)
-    solver, n, width = model.solver, responses.n_voxels, model.solver.tile_width()
-    at_once = max(1, int(memory_gb * GIB / (8 * sum(model.n_rows.values()))))  # what is read, and a z-scored copy
-    at_once -= at_once % width if at_once > width else 0  # the same tiles, however many processes there are
-    mine, parts = ranks.local_slice(n, multiple=width), [model.excluded(0)]
-    with (task or partial(Progress().task, "ridge"))(mine.stop - mine.start) as advance:
-        solver.decompose(model.scored_splits, all_rows=False)
-        for first in range(mine.start, mine.stop, at_once):
-            voxels = slice(first, min(first + at_once, mine.stop))
-            measured = _read(responses, voxels, model.n_rows)
-            tiles = [slice(start, min(start + width, voxels.stop)) for start in range(first, voxels.stop, width)]
-            jobs = []
-            for tile in tiles:
-                part = {name: Y[:, tile.start - first : tile.stop - first] for name, Y in measured.items()}
-                jobs.append(partial(model.encode_tile, part, None if model.given is None else model.given[tile]))
-            parts += solver.run(jobs, done=partial(_advance, advance, tiles))
-    encoding = _join(parts, lambda array: _gather(array, n, ranks, width))
+    task, n = task or partial(Progress().task, "ridge"), responses.n_voxels
+    if settings.target_groups is not None and alphas is None:
+        how = {"keep_predictions": keep_predictions, "memory_gb": memory_gb, "task": task, "ranks": ranks}
+        return _encode_groups(features, responses, settings, **how)
+    model = StoryRidge(features, n, settings, alphas, keep_predictions)
+    walk = _Tiles(model, responses, memory_gb, task, ranks)
+    encoding = _join([model.excluded(0), *walk.each(model.encode_tile)], walk.gather)
     if encoding.excluded.all():
-        raise DataError(f"every one of the {n} voxels holds NaN or a constant in some story; nothing can be fitted.")
+        raise _unusable(n)
     return encoding
+
+
+def _encode_groups(
+    features: Mapping[str, NDArray[Any]], responses: Responses, settings: EncodingSettings, **how: Any
+) -> Encoding:
+    """Scores of all voxels first, one alpha per group, and then an encoding with these: responses are read twice."""
+    check_groups(settings.target_groups, np.zeros(responses.n_voxels, dtype=bool))  # before minutes of scores
+    model = StoryRidge(features, responses.n_voxels, settings, None, keep_predictions=False)
+    walk = _Tiles(model, responses, how["memory_gb"], how["task"], how["ranks"])
+    none = np.empty((len(model.grid), 0))
+    scores = walk.gather(np.concatenate([none, *walk.each(model.score_tile)], axis=1))
+    unusable = np.isnan(scores).any(axis=0)
+    if unusable.all():
+        raise _unusable(len(unusable))
+    groups = check_groups(settings.target_groups, unusable)
+    chosen = choose_alphas(model.grid, scores[:, ~unusable], groups)
+    encoding = encode(features, responses, settings, alphas=among_excluded(chosen, unusable), **how)
+    best = np.take_along_axis(scores, np.argmax(encoding.alphas == model.grid[:, None], axis=0)[None, :], axis=0)[0]
+    return replace(encoding, cv_scores=np.where(encoding.excluded, np.nan, best))
+
+
+class _Tiles:
+    """This process's tiles of voxels, with the responses to every story, as much of them at once as memory allows."""
+
+    def __init__(
+        self,
+        model: StoryRidge,
+        responses: Responses,
+        memory_gb: float,
+        task: Callable[[int], AbstractContextManager[Advance]],
+        ranks: Ranks,
+    ) -> None:
+        self.model, self.responses, self.task, self.ranks = model, responses, task, ranks
+        self.width = width = model.solver.tile_width()
+        at_once = max(1, int(memory_gb * GIB / (8 * sum(model.n_rows.values()))))  # what is read, and a z-scored copy
+        self.at_once = at_once - (at_once % width if at_once > width else 0)  # the same tiles, however many processes
+
+    def each(self, work: Callable[[Mapping[str, NDArray[Any]], slice], Any]) -> list[Any]:
+        """What ``work`` makes of each tile's responses and number of voxels, in order."""
+        model, width, results = self.model, self.width, []
+        mine = self.ranks.local_slice(self.responses.n_voxels, multiple=width)
+        with self.task(mine.stop - mine.start) as advance:
+            model.solver.decompose(model.scored_splits, all_rows=False)
+            for first in range(mine.start, mine.stop, self.at_once):
+                voxels = slice(first, min(first + self.at_once, mine.stop))
+                measured = _read(self.responses, voxels, model.n_rows)
+                tiles = [slice(start, min(start + width, voxels.stop)) for start in range(first, voxels.stop, width)]
+                jobs = []
+                for tile in tiles:
+                    part = {name: Y[:, tile.start - first : tile.stop - first] for name, Y in measured.items()}
+                    jobs.append(partial(work, part, tile))
+                results += model.solver.run(jobs, done=partial(_advance, advance, tiles))
+        return results
+
+    def gather(self, mine: NDArray[Any]) -> NDArray[Any]:
+        """All voxels (..., n_voxels) from this process's and those of the others."""
+        n_voxels, ranks = self.responses.n_voxels, self.ranks
+        if ranks.size == 1:
+            return mine
+        out = np.empty((*mine.shape[:-1], n_voxels), mine.dtype)
+        out[..., ranks.local_slice(n_voxels, multiple=self.width)] = mine
+        ranks.all_gather_slices(out, multiple=self.width)
+        return out
+
+
+def _unusable(n: int) -> DataError:
+    return DataError(f"every one of the {n} voxels holds NaN or a constant in some story; nothing can be fitted.")
 
 
 def _advance(advance: Advance, tiles: Sequence[slice], number: int) -> None:
@@ -122,13 +181,3 @@ def _join(parts: Sequence[Encoding], gather: Callable[[NDArray[Any]], NDArray[An
         return None if values[0] is None else gather(np.concatenate(values, axis=-1))
 
     return Encoding(*(joined([getattr(part, name.name) for part in parts]) for name in fields(Encoding)))
-
-
-def _gather(mine: NDArray[Any], n_voxels: int, ranks: Ranks, width: int) -> NDArray[Any]:
-    """All voxels (..., n_voxels) from this process's and those of the others."""
-    if ranks.size == 1:
-        return mine
-    out = np.empty((*mine.shape[:-1], n_voxels), mine.dtype)
-    out[..., ranks.local_slice(n_voxels, multiple=width)] = mine
-    ranks.all_gather_slices(out, multiple=width)
-    return out

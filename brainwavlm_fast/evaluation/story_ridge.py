@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,10 +17,11 @@ from ..data import StorySplit, usable_columns
 from ..errors import ConfigError, DataError
 from ..kernels import delay_stack
 from ..ridge.alphas import FIELD_ALPHAS, check_alphas, check_target_alphas, choose_alphas, penalties
+from ..ridge.backend import score_targets
 from ..ridge.designs import DelayedDesign, standardize
 from ..ridge.fit import among_excluded
 from ..ridge.predictor import Predictor
-from ..ridge.problem import RidgeProblem
+from ..ridge.problem import RidgeProblem, Targets
 from ..ridge.row_splits import ChunkBootstrap, RowSplit, resolve_splits
 from ..ridge.solver import choose_solver
 
@@ -62,11 +63,17 @@ class EncodingSettings:
         FIR delays in TRs.
     ridge : RidgeSettings
         How alphas are chosen.
+    scoring : {"correlation", "r2"}, default "correlation"
+        What alphas are chosen by, and the score on validation and test stories.
+    target_groups : array-like, default None
+        Labels (n_voxels,): one alpha per label, best for the mean score of its voxels; None: one per voxel.
     """
 
     split: StorySplit
     delays: Sequence[int] = (1, 2, 3, 4)
     ridge: RidgeSettings = field(default_factory=RidgeSettings)
+    scoring: Literal["correlation", "r2"] = "correlation"
+    target_groups: ArrayLike | None = None
 
 
 @dataclass(frozen=True)
@@ -76,11 +83,11 @@ class Encoding:
     Attributes
     ----------
     validation, test : dict
-        Story -> correlation over time of each voxel (n_voxels,).
+        Story -> score of each voxel (n_voxels,): correlation over time, or R2 where that was asked for.
     alphas : array
         The alpha of each voxel (n_voxels,).
     cv_scores : array or None
-        Mean held-out correlation at that alpha (n_voxels,); None if the alphas were given.
+        Mean held-out score at that alpha (n_voxels,); None if the alphas were given.
     excluded : array
         Voxels with a NaN or infinity in, or constant over, one of the stories, bool (n_voxels,).
     predictions : dict or None
@@ -96,12 +103,12 @@ class Encoding:
 
     @property
     def mean_validation(self) -> NDArray[np.float64] | None:
-        """Correlation of each voxel averaged over the validation stories; None without one."""
+        """Score of each voxel averaged over the validation stories; None without one."""
         return np.mean(list(self.validation.values()), axis=0) if self.validation else None
 
     @property
     def mean_test(self) -> NDArray[np.float64]:
-        """Correlation of each voxel averaged over the test stories."""
+        """Score of each voxel averaged over the test stories."""
         return np.mean(list(self.test.values()), axis=0)
 
 
@@ -118,6 +125,8 @@ class StoryRidge:
     ) -> None:
         split, delays, ridge = settings.split, settings.delays, settings.ridge
         _check_split(split, features)
+        if settings.scoring not in ("correlation", "r2"):
+            raise ConfigError(f"scoring is {settings.scoring!r}; it must be 'correlation' or 'r2'.")
         context = max(delays)
         scored = {name: standardize_story(features[name], context, story=name) for name in all_stories(split)}
         self.n_rows = {name: len(z) - context for name, z in scored.items()}
@@ -127,7 +136,7 @@ class StoryRidge:
         self.grid, self.convention, self.split = check_alphas(ridge.alphas), ridge.penalty, split
         # the splits even where alphas are given: the same sums in the same order give the same weights to the last bit
         splits = bootstrap_rows(ridge, [self.n_rows[name] for name in split.train])
-        self.problem = RidgeProblem(X, splits, n_targets=n_voxels)
+        self.problem = RidgeProblem(X, splits, n_targets=n_voxels, scoring=settings.scoring)
         self.solver = choose_solver(self.problem, penalties(self.grid, self.convention))
         self.given = None if alphas is None else np.asarray(alphas, dtype=np.float64)
         self.scored_splits = range(len(splits) if self.given is None else 0)
@@ -150,26 +159,24 @@ class StoryRidge:
             else None,
         )
 
-    def encode_tile(self, measured: Mapping[str, NDArray[Any]], given: NDArray[np.float64] | None) -> Encoding:
-        """From a tile's responses to each story (n_trs, n_voxels), and its voxels' alphas if they are given."""
-        usable = np.logical_and.reduce([usable_columns(Y) for Y in measured.values()])
+    def encode_tile(self, measured: Mapping[str, NDArray[Any]], tile: slice) -> Encoding:
+        """From the responses of a tile of voxels to each story, (n_trs, n_voxels)."""
+        usable = _usable(measured)
         if not usable.any():
             return self.excluded(len(usable))
-        targets = self.problem.prepare(
-            np.concatenate([_zscore(measured[name][:, usable]) for name in self.split.train])
-        )
+        targets = self._targets(measured, usable)
         cv_scores = None
-        if given is None:
+        if self.given is None:
             scores = self.solver.score(targets) / len(self.problem.splits)
             chosen, cv_scores = choose_alphas(self.grid, scores), among_excluded(scores.max(axis=0), ~usable)
         else:
-            chosen = check_target_alphas(given, ~usable)
+            chosen = check_target_alphas(self.given[tile], ~usable)
         predicted = self.predictor(targets.cross(), penalties(chosen, self.convention))
         backend, r, predictions, first = self.problem.backend, {}, {}, 0
         for name in (*self.split.validation, *self.split.test):
             rows = predicted[first : first + self.n_rows[name]]
             first += len(rows)
-            of_story = backend.correlation(rows, backend.asarray(measured[name][:, usable], self.problem.dtype))
+            of_story = self._score(backend.asarray(measured[name][:, usable], self.problem.dtype), rows)
             r[name] = among_excluded(of_story, ~usable)
             if self.keep_predictions and name in self.split.test:
                 predictions[name] = among_excluded(backend.to_host(rows), ~usable)
@@ -181,6 +188,25 @@ class StoryRidge:
             ~usable,
             predictions if self.keep_predictions else None,
         )
+
+    def score_tile(self, measured: Mapping[str, NDArray[Any]], tile: slice) -> NDArray[np.float64]:
+        """Mean held-out scores of a tile (n_alphas, n_voxels) at every alpha; NaN where voxels cannot be used."""
+        usable = _usable(measured)
+        if not usable.any():
+            return np.full((len(self.grid), len(usable)), np.nan)
+        scores = self.solver.score(self._targets(measured, usable)) / len(self.problem.splits)
+        return among_excluded(scores, ~usable)
+
+    def _targets(self, measured: Mapping[str, NDArray[Any]], usable: NDArray[np.bool_]) -> Targets:
+        return self.problem.prepare(np.concatenate([_zscore(measured[name][:, usable]) for name in self.split.train]))
+
+    def _score(self, measured: Any, predicted: Any) -> NDArray[np.float64]:
+        """Of one story, whose responses are z-scored as those were that trained: R2 is of these."""
+        backend = self.problem.backend
+        if self.problem.scoring == "correlation":
+            return backend.correlation(predicted, measured)
+        z = self.problem.place(_zscore(backend.to_host(measured)))
+        return score_targets(z, predicted, self.problem.scoring, backend)
 
 
 def bootstrap_rows(ridge: RidgeSettings, lengths: Sequence[int]) -> list[RowSplit]:
@@ -222,6 +248,11 @@ def _check_split(split: StorySplit, features: Mapping[str, Any]) -> None:
         raise DataError(f"no features of story {', '.join(missing)}; compute them for every story of the split.")
     if not split.train or not split.test:
         raise ConfigError("a split needs at least one training story and one test story.")
+
+
+def _usable(measured: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    usable: NDArray[np.bool_] = np.logical_and.reduce([usable_columns(Y) for Y in measured.values()])
+    return usable
 
 
 def _zscore(Y: NDArray[Any]) -> NDArray[Any]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .labels import check_labels
+
 FIELD_ALPHAS: tuple[float, ...] = tuple(float(alpha) for alpha in np.logspace(1, 4, 10))
 
 
@@ -97,7 +99,4 @@ def check_groups(values: ArrayLike | None, excluded: NDArray[np.bool_]) -> NDArr
     """Labels of the targets that are not excluded; None if there are none, and a ValueError if they do not fit."""
     if values is None:
         return None
-    labels = np.asarray(values)
-    if labels.shape != excluded.shape:
-        raise ValueError(f"target_groups must have shape {excluded.shape}, one label per target, got {labels.shape}.")
-    return labels[~excluded]
+    return check_labels("target_groups", values, excluded.shape, "target")[~excluded]

@@ -20,7 +20,7 @@ class TorchBackend:
     parallel = False
 
     def __init__(self, device: Any) -> None:
-        self.device = torch.device(device)
+        self.device = _known_device(device)
 
     def asarray(self, array: Any, dtype: Any) -> torch.Tensor:
         wanted = torch.float32 if np.dtype(dtype) == np.float32 else torch.float64
@@ -72,3 +72,19 @@ class TorchBackend:
 
     def to_host(self, array: torch.Tensor) -> NDArray[Any]:
         return array.cpu().numpy()
+
+
+def _known_device(device: Any) -> torch.device:
+    """A device that is here and has our kernels, or a ValueError."""
+    try:
+        known = torch.device(device)
+    except (RuntimeError, TypeError):
+        known = None
+    if known is None or known.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be 'cpu', 'cuda' or such as 'cuda:1', got {str(device)!r}.")
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if known.type == "cuda" and (known.index or 0) >= n_gpus:
+        raise ValueError(
+            f"device {str(device)!r}: torch finds {n_gpus} CUDA GPU(s) here; use device='cpu', or another."
+        )
+    return known

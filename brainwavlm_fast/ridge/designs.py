@@ -17,6 +17,7 @@ from ..arguments import check_delays
 from ..kernels import delay_stack
 from .backend import Backend
 from .backend_numpy import NumpyBackend
+from .labels import check_reach
 
 Rows = NDArray[np.intp]
 
@@ -132,3 +133,11 @@ class DelayedDesign:
 
 
 Design = DenseDesign | DelayedDesign
+
+
+def make_design(X: NDArray[Any], delays: Sequence[int] | None, run_onsets: list[int] | None) -> Design:
+    """Features (n_rows, n_features) as they are, or at FIR delays inside each run."""
+    if delays is None:
+        return DenseDesign(X)
+    check_reach(delays, run_onsets, len(X))
+    return DelayedDesign(X, delays, run_onsets=run_onsets)

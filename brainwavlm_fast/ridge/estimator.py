@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
@@ -11,14 +10,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..kernels import delay_stack
 from .alphas import FIELD_ALPHAS, check_alphas, check_groups, check_target_alphas, penalties, warn_of_ties
-from .backend import backend_on, score_targets, to_numpy
-from .backend_numpy import NumpyBackend
-from .designs import DelayedDesign, DenseDesign, Design
+from .backend import backend_on
+from .designs import make_design
 from .fit import AlphaSearch, Fitted, among_excluded, fit_targets
+from .labels import check_reach, run_onsets_of
 from .problem import RidgeProblem
 from .row_splits import resolve_splits
+from .scores import score_columns
 from .solver import choose_solver
-from .validation import Regressor, check_features, check_targets, on_gpu
+from .validation import (
+    Regressor,
+    check_features,
+    check_magnitude,
+    check_parameters,
+    check_targets,
+    in_numpy,
+    on_gpu,
+    without_nan,
+)
 
 Floats = NDArray[np.floating[Any]]
 
@@ -134,6 +143,7 @@ class RidgeCV(Regressor):
         y: ArrayLike,
         *,
         run_onsets: ArrayLike | None = None,
+        runs: ArrayLike | None = None,
         target_alphas: ArrayLike | None = None,
         target_groups: ArrayLike | None = None,
     ) -> Self:
@@ -147,6 +157,9 @@ class RidgeCV(Regressor):
             Targets (n_rows,) or (n_rows, n_targets), the same. A target with a NaN is excluded with a warning.
         run_onsets : array-like, default None
             First row of each run (story), so that no delay and no held-out chunk straddles two; None: one run.
+        runs : array-like, default None
+            Run of each row (n_rows,) instead, numbers or words, each run contiguous: scikit-learn's cross-validation
+            takes its rows along. Split by whole runs (``GroupKFold``): rows cut out of a run leave no trace.
         target_alphas : array-like, default None
             Alphas (n_targets,) to use as they are, without cross-validation (NaN for excluded targets).
         target_groups : array-like, default None
@@ -163,33 +176,37 @@ class RidgeCV(Regressor):
         ValueError
             Shapes disagree, y holds infinity or a NaN in every target, or a parameter is not one of its values.
         """
+        check_parameters(self.scoring, self.n_targets_batch)
         features = check_features(self, X, fitting=True)
-        targets = self._usable(check_targets(y, len(features)))
-        device = self.device or (str(targets.device) if on_gpu(targets) else "cpu")
-        search = self._search(target_alphas, target_groups)
-        gcv = isinstance(self.cv, str) and self.cv == "gcv"
+        targets = check_targets(y, len(features))
+        onsets = run_onsets_of(len(features), run_onsets, runs)
+        dtype = np.result_type(features, _numpy_type(targets))
+        check_magnitude({"X": features, "y": targets}, dtype)
+        self._one_dimensional, targets = targets.ndim == 1, targets.reshape(len(targets), -1)
+        targets, self.excluded_ = without_nan(targets)
+        search, gcv = self._search(target_alphas, target_groups), isinstance(self.cv, str) and self.cv == "gcv"
         choosing = search.given is None
         problem = RidgeProblem(
-            self._design(features.astype(np.result_type(features, _numpy_type(targets)), copy=False), run_onsets),
-            resolve_splits(self.cv, len(features), run_onsets=run_onsets) if choosing and not gcv else (),
+            make_design(features.astype(dtype, copy=False), self.delays, onsets),
+            resolve_splits(self.cv, len(features), run_onsets=onsets) if choosing and not gcv else (),
             n_targets=targets.shape[1],
             fit_intercept=self.fit_intercept,
             scoring=self.scoring,
-            backend=backend_on(device),
+            backend=backend_on(self.device or (str(targets.device) if on_gpu(targets) else "cpu")),
         )
         solver = choose_solver(problem, penalties(search.grid, self.penalty), gcv=gcv and choosing)
         self._store(fit_targets(solver, targets, search, self.n_targets_batch), choosing)
         return self
 
-    def predict(self, X: ArrayLike, *, run_onsets: ArrayLike | None = None) -> Floats:
+    def predict(self, X: ArrayLike, *, run_onsets: ArrayLike | None = None, runs: ArrayLike | None = None) -> Floats:
         """Predict targets.
 
         Parameters
         ----------
         X : array-like
             Features (n_rows, n_features).
-        run_onsets : array-like, default None
-            First row of each run of ``X``, for delays; None: one run.
+        run_onsets, runs : array-like, default None
+            First row of each run of ``X``, or the run of each row, for delays; None: one run.
 
         Returns
         -------
@@ -202,13 +219,22 @@ class RidgeCV(Regressor):
             ``X`` has another number of features than the model was fitted on.
         """
         features = check_features(self, X, fitting=False)
+        onsets = run_onsets_of(len(features), run_onsets, runs)
         if self.delays is not None:
-            features = delay_stack(features, self.delays, run_onsets=_onsets(run_onsets))
+            check_reach(self.delays, onsets, len(features))
+            features = delay_stack(features, self.delays, run_onsets=onsets)
         predicted: Floats = features @ self.coef_.T + self.intercept_
         return predicted
 
     def score(
-        self, X: ArrayLike, y: ArrayLike, *, per_target: bool = False, run_onsets: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        per_target: bool = False,
+        run_onsets: ArrayLike | None = None,
+        runs: ArrayLike | None = None,
     ) -> float | NDArray[np.float64]:
         """Score predictions by ``scoring``.
 
@@ -216,10 +242,12 @@ class RidgeCV(Regressor):
         ----------
         X, y : array-like
             Features (n_rows, n_features) and measured targets, as many as were fitted.
+        sample_weight : array-like, default None
+            How much each row counts, (n_rows,), at least 0; None: all the same.
         per_target : bool, default False
             Return the score of each target, not their mean.
-        run_onsets : array-like, default None
-            First row of each run of ``X``, for delays; None: one run.
+        run_onsets, runs : array-like, default None
+            First row of each run of ``X``, or the run of each row, for delays; None: one run.
 
         Returns
         -------
@@ -231,32 +259,15 @@ class RidgeCV(Regressor):
         ValueError
             Shapes disagree with each other or with what was fitted.
         """
-        predicted = self.predict(X, run_onsets=run_onsets)
-        measured = check_targets(to_numpy(y), len(predicted))
+        predicted = self.predict(X, run_onsets=run_onsets, runs=runs)
+        measured = check_targets(in_numpy("y", y), len(predicted))
         measured, predicted = (a.reshape(len(a), -1) for a in (measured, predicted))
         if measured.shape != predicted.shape:
             raise ValueError(f"y has {measured.shape[1]} target(s), but {predicted.shape[1]} were fitted.")
         used = ~(np.isnan(measured).any(axis=0) | self.excluded_)
         scores = np.full(measured.shape[1], np.nan)
-        scores[used] = score_targets(measured[:, used], predicted[:, used], self.scoring, NumpyBackend())
+        scores[used] = score_columns(measured[:, used], predicted[:, used], self.scoring, sample_weight)
         return scores if per_target else float(scores[used].mean()) if used.any() else float("nan")
-
-    def _usable(self, targets: Any) -> Any:
-        """Targets without a NaN, (n_rows, n_usable); says which are excluded."""
-        if self.scoring not in ("correlation", "r2"):
-            raise ValueError(f"scoring must be 'correlation' or 'r2', got {self.scoring!r}.")
-        self._one_dimensional = targets.ndim == 1
-        targets = targets.reshape(len(targets), -1)
-        self.excluded_ = np.asarray(to_numpy((targets != targets).any(axis=0)))  # NaN alone differs from itself
-        usable, n_targets = np.flatnonzero(~self.excluded_), targets.shape[1]
-        if not len(usable):
-            raise ValueError(f"y: every one of the {n_targets} target(s) holds a NaN; nothing can be fitted.")
-        if len(usable) == n_targets:
-            return targets
-        warnings.warn(
-            f"{n_targets - len(usable)} of {n_targets} targets hold a NaN and are excluded.", UserWarning, stacklevel=3
-        )
-        return targets[:, usable]
 
     def _search(self, target_alphas: ArrayLike | None, target_groups: ArrayLike | None) -> AlphaSearch:
         """Where the usable targets' alphas come from."""
@@ -267,11 +278,6 @@ class RidgeCV(Regressor):
             groups = np.zeros(np.count_nonzero(~self.excluded_))
         return AlphaSearch(self.penalty, check_alphas(self.alphas), groups=groups)
 
-    def _design(self, X: Floats, run_onsets: ArrayLike | None) -> Design:
-        if self.delays is None:
-            return DenseDesign(X)
-        return DelayedDesign(X, self.delays, run_onsets=_onsets(run_onsets))
-
     def _store(self, fitted: Fitted, choosing: bool) -> None:
         if choosing:
             warn_of_ties(fitted.scores, stacklevel=3)
@@ -281,10 +287,6 @@ class RidgeCV(Regressor):
         self.intercept_ = among_excluded(fitted.intercept, self.excluded_)
         if self._one_dimensional:
             self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
-
-
-def _onsets(run_onsets: ArrayLike | None) -> list[int] | None:
-    return None if run_onsets is None else np.asarray(run_onsets).tolist()
 
 
 def _numpy_type(array: Any) -> np.dtype[Any]:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .labels import contiguous_runs
+
 RowSplit = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
@@ -75,7 +77,7 @@ class ChunkBootstrap:
             A run is not contiguous, or there are too few chunks to hold some out and train on others.
         """
         n_rows = len(X)
-        runs = np.zeros(n_rows, dtype=np.intp) if groups is None else _contiguous(np.asarray(groups), n_rows)
+        runs = np.zeros(n_rows, dtype=np.intp) if groups is None else contiguous_runs("groups", groups, n_rows)
         onsets = np.flatnonzero(np.r_[True, runs[1:] != runs[:-1]]) if n_rows else np.zeros(0, dtype=np.intp)
         starts = [
             start
@@ -146,7 +148,7 @@ def resolve_splits(cv: Any, n_rows: int, *, run_onsets: ArrayLike | None = None)
         if cv != "runs":
             raise ValueError(f"cv must be None, a number of folds, 'runs', a splitter or a list of pairs, got {cv!r}.")
         if runs.max(initial=0) == 0:
-            raise ValueError("cv='runs' needs run_onsets that name two runs or more.")
+            raise ValueError("cv='runs' needs run_onsets (or runs) that name two runs or more.")
         cv = LeaveOneGroupOut()
     pairs = cv
     if hasattr(cv, "split") or not isinstance(cv, Iterable):
@@ -180,12 +182,3 @@ def _check_pair(pair: Any, number: int, n_rows: int) -> RowSplit:
     if np.isin(sides[0], sides[1]).any():
         raise ValueError(f"cv: split {number} has rows that both train and are held out.")
     return sides[0], sides[1]
-
-
-def _contiguous(groups: NDArray[Any], n_rows: int) -> NDArray[np.intp]:
-    if groups.shape != (n_rows,):
-        raise ValueError(f"groups must give the run of each of the {n_rows} rows, got shape {groups.shape}.")
-    _, labels = np.unique(groups, return_inverse=True)
-    if n_rows and np.count_nonzero(labels[1:] != labels[:-1]) != labels.max():
-        raise ValueError("groups: each run must be one contiguous stretch of rows; sort the rows by run.")
-    return labels.astype(np.intp)

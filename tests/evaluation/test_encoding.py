@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from sklearn.metrics import r2_score
 
 from brainwavlm_fast.data import StorySplit
 from brainwavlm_fast.errors import ConfigError, DataError
@@ -12,7 +15,7 @@ from brainwavlm_fast.evaluation.story_ridge import standardize_story
 from brainwavlm_fast.ridge.alphas import FIELD_ALPHAS
 from brainwavlm_fast.ridge.designs import DelayedDesign
 from tests.helpers.field_ridge import bootstrap_ridge, zscored
-from tests.helpers.story_arrays import DELAYS, LENGTHS, SPLIT, plain_design, planted
+from tests.helpers.story_arrays import DELAYS, LENGTHS, SPLIT, Arrays, plain_design, planted
 
 RIDGE = RidgeSettings(chunk_length=20, gap=2, seed=5)
 SETTINGS = EncodingSettings(SPLIT, DELAYS, RIDGE)
@@ -121,6 +124,49 @@ def test_several_stories_average_story_by_story() -> None:
     )
     np.testing.assert_allclose(result.mean_test, (result.test["t"] + result.test["v"] + result.test["d"]) / 3)
     assert result.mean_validation is None
+
+
+def field_scores(features: dict, responses: Arrays, *, use_corr: bool) -> tuple:
+    X = np.concatenate([plain_design(features[s], LENGTHS[s]) for s in SPLIT.train])
+    Y = np.concatenate([zscored(responses.stories[s]) for s in SPLIT.train])
+    runs = np.repeat(np.arange(4), [LENGTHS[s] for s in SPLIT.train])
+    splits = list(RIDGE.splitter().split(X, groups=runs))
+    return X, Y, bootstrap_ridge(X, Y, np.array(FIELD_ALPHAS), splits, use_corr=use_corr)[0]
+
+
+def test_r2_chooses_alphas_and_scores_stories() -> None:
+    features, responses = planted(noise=0.5)
+    got = encode(features, responses, replace(SETTINGS, scoring="r2"), keep_predictions=True)
+    _, _, scores = field_scores(features, responses, use_corr=False)
+    assert np.array_equal(got.alphas, np.array(FIELD_ALPHAS)[np.argmax(scores, axis=0)])
+    np.testing.assert_allclose(got.cv_scores, scores.max(axis=0), rtol=0, atol=1e-8)
+    assert got.predictions is not None
+    expected = r2_score(zscored(responses.stories["t"]), got.predictions["t"], multioutput="raw_values")
+    np.testing.assert_allclose(got.test["t"], expected, rtol=0, atol=1e-10)
+    with pytest.raises(ConfigError, match="'correlation' or 'r2'"):
+        encode(features, responses, replace(SETTINGS, scoring="mse"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", [4, 1000])
+def test_voxels_of_a_group_share_the_alpha_that_is_best_for_their_mean(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, responses = planted()
+    responses.stories["b"][7, 3] = np.nan
+    groups = np.where(np.arange(30) % 3 == 0, "ac", "rest")
+    monkeypatch.setattr("brainwavlm_fast.ridge.spectral.SpectralSolver.tile_width", lambda solver: width)
+    got = encode(features, responses, replace(SETTINGS, target_groups=groups), memory_gb=8 * 661 * 9 / 2**30)
+    _, _, scores = field_scores(features, responses, use_corr=True)
+    assert np.array_equal(np.flatnonzero(got.excluded), [3])
+    for name in ("ac", "rest"):
+        members = (groups == name) & ~got.excluded
+        best = int(np.argmax(scores[:, members].mean(axis=1)))
+        assert (got.alphas[members] == FIELD_ALPHAS[best]).all()
+        np.testing.assert_allclose(got.cv_scores[members], scores[best, members], rtol=0, atol=1e-8)
+    given = encode(features, responses, SETTINGS, alphas=got.alphas)
+    assert np.array_equal(given.mean_test, got.mean_test, equal_nan=True)
+    with pytest.raises(ValueError, match="target_groups must have shape"):
+        encode(features, responses, replace(SETTINGS, target_groups=["ac"]))
 
 
 def test_a_story_in_two_parts_of_the_split_is_refused() -> None:

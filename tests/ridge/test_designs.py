@@ -50,6 +50,7 @@ def test_history_rows_are_seen_and_are_no_rows():
     np.testing.assert_allclose(design.gram(), stack.T @ stack, rtol=0, atol=1e-11)
 
 
+@pytest.mark.filterwarnings("ignore:delays reach 4 rows, but run 1")
 @pytest.mark.parametrize("fit_intercept", [False, True])
 @pytest.mark.parametrize("width", [7, 80])  # 80: more columns than rows
 def test_ridge_with_delays_is_ridge_on_the_stack(width, fit_intercept):
