@@ -83,11 +83,6 @@ def eager_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return -((p * m).sum(1) / (p.norm(dim=1) * m.norm(dim=1))).mean()
 
 
-def eager_delays(x: torch.Tensor) -> torch.Tensor:
-    """Z-score and delays in plain torch, story by story."""
-    return torch.cat([eager_story(story) for story in x.split(STORY)])
-
-
 def eager_story(x: torch.Tensor) -> torch.Tensor:
     """Z-score and delays of one story."""
     z = (x - x.mean(0)) / torch.sqrt(x.var(0, unbiased=False) + 1e-5)
@@ -206,9 +201,13 @@ def measure_delays(bench: Bench, threads: int) -> dict[str, float]:
     made = ours(leaf)
     op_back = bench.time("their backward, torch op", lambda: torch.autograd.grad(made, leaf, g, retain_graph=True))
     ratios = {}
-    for name, peer in bench.peers(eager_delays):
-        made_there = peer(leaf)
-        forward = bench.time(f"z-score and delays, {name}", lambda f_=peer: f_(f))
+    for name, peer in bench.peers(eager_story):
+
+        def stories(x: torch.Tensor, peer: Callable[[torch.Tensor], torch.Tensor] = peer) -> torch.Tensor:
+            return torch.cat([peer(story) for story in x.split(STORY)])
+
+        made_there = stories(leaf)
+        forward = bench.time(f"z-score and delays, {name}", lambda run=stories: run(f))
         back = bench.time(
             f"their backward, {name}", lambda m=made_there: torch.autograd.grad(m, leaf, g, retain_graph=True)
         )

@@ -40,8 +40,8 @@ stage_suite() {
         2>&1 | tee "$out/suite.log" | tail -40
 }
 stage_step() {
-    python3 -m benchmarks.step --device cuda --out "$out/step-gpu.json" &&
-        python3 -m benchmarks.step --device cuda --limit-gb 8 --out "$out/step-gpu-8gb.json"
+    local step=(python3 -m benchmarks.step --device cuda --threads "$threads")
+    "${step[@]}" --out "$out/step-gpu.json" && "${step[@]}" --limit-gb 8 --out "$out/step-gpu-8gb.json"
 }
 stage_core() { python3 -m benchmarks.core --device cuda --out "$out/core-gpu.json"; }
 stage_ridge() {
