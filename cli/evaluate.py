@@ -43,6 +43,13 @@ def evaluate(
         int, typer.Option("--permutations", min=0, help="Permutations of the significance tests; 0: none.")
     ] = 1000,
     memory_gb: options.MemoryOption = 4.0,
+    save_weights: Annotated[
+        bool,
+        typer.Option(
+            "--save-weights",
+            help="Also write weights.hf5: weights and FIR shapes of every voxel, of an evaluation made before, too.",
+        ),
+    ] = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Measure a run: ridge from every epoch's features, best epoch by validation, correlation on the test story.
@@ -63,7 +70,9 @@ def evaluate(
     if alphas is not None:
         ridge = replace(ridge, alphas=options.alpha_grid(alphas))
     wanted = None if epochs is None else options.whole_numbers(epochs, "--epochs")
-    chosen = EvaluationOptions(wanted, ridge, n_permutations=permutations, memory_gb=memory_gb)
+    chosen = EvaluationOptions(
+        wanted, ridge, n_permutations=permutations, memory_gb=memory_gb, save_weights=save_weights
+    )
     keep_freed_memory()
     with opened_ranks() as ranks:
         summary = evaluate_run(
@@ -105,7 +114,10 @@ def _print(summary: dict[str, Any], folder: Path) -> None:
     if excluded:
         typer.echo(f"{excluded:,} voxels with NaN or a constant in some story are left out.")
     typer.echo(f"Tuned is epoch {summary['best_epoch']}, chosen by {summary['best_epoch_by']}.")
-    typer.echo(f"Results: {folder / 'summary.json'}, voxels.hf5 and curve.png beside it.")
+    beside = (
+        "voxels.hf5, weights.hf5 and curve.png" if (folder / "weights.hf5").exists() else "voxels.hf5 and curve.png"
+    )
+    typer.echo(f"Results: {folder / 'summary.json'}, {beside} beside it.")
 
 
 def _ceiling_words(ceiling: dict[str, Any]) -> str:

@@ -82,7 +82,7 @@ def encode(
         how = {"keep_predictions": keep_predictions, "memory_gb": memory_gb, "task": task, "ranks": ranks}
         return _encode_groups(features, responses, settings, **how)
     model = StoryRidge(features, n, settings, alphas, keep_predictions)
-    walk = _Tiles(model, responses, memory_gb, task, ranks)
+    walk = Tiles(model, responses, memory_gb, task, ranks)
     encoding = _join([model.excluded(0), *walk.each(model.encode_tile)], walk.gather)
     if encoding.excluded.all():
         raise _unusable(n)
@@ -95,7 +95,7 @@ def _encode_groups(
     """Scores of all voxels first, one alpha per group, and then an encoding with these: responses are read twice."""
     check_groups(settings.target_groups, np.zeros(responses.n_voxels, dtype=bool))  # before minutes of scores
     model = StoryRidge(features, responses.n_voxels, settings, None, keep_predictions=False)
-    walk = _Tiles(model, responses, how["memory_gb"], how["task"], how["ranks"])
+    walk = Tiles(model, responses, how["memory_gb"], how["task"], how["ranks"])
     none = np.empty((len(model.grid), 0))
     scores = walk.gather(np.concatenate([none, *walk.each(model.score_tile)], axis=1))
     unusable = np.isnan(scores).any(axis=0)
@@ -108,7 +108,7 @@ def _encode_groups(
     return replace(encoding, cv_scores=np.where(encoding.excluded, np.nan, best))
 
 
-class _Tiles:
+class Tiles:
     """This process's tiles of voxels, with the responses to every story, as much of them at once as memory allows."""
 
     def __init__(
@@ -117,19 +117,19 @@ class _Tiles:
         responses: Responses,
         memory_gb: float,
         task: Callable[[int], AbstractContextManager[Advance]],
-        ranks: Ranks,
+        ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
         self.model, self.responses, self.task, self.ranks = model, responses, task, ranks
         self.width = width = model.solver.tile_width()
         at_once = max(1, int(memory_gb * GIB / (8 * sum(model.n_rows.values()))))  # what is read, and a z-scored copy
         self.at_once = at_once - (at_once % width if at_once > width else 0)  # the same tiles, however many processes
 
-    def each(self, work: Callable[[Mapping[str, NDArray[Any]], slice], Any]) -> list[Any]:
-        """What ``work`` makes of each tile's responses and number of voxels, in order."""
+    def each(self, work: Callable[[Mapping[str, NDArray[Any]], slice], Any], *, all_rows: bool = False) -> list[Any]:
+        """What ``work`` makes of each tile's responses and its voxels, in order; ``all_rows``: it asks for weights."""
         model, width, results = self.model, self.width, []
         mine = self.ranks.local_slice(self.responses.n_voxels, multiple=width)
         with self.task(mine.stop - mine.start) as advance:
-            model.solver.decompose(model.scored_splits, all_rows=False)
+            model.solver.decompose(model.scored_splits, all_rows=all_rows)
             for first in range(mine.start, mine.stop, self.at_once):
                 voxels = slice(first, min(first + self.at_once, mine.stop))
                 measured = _read(self.responses, voxels, model.n_rows)

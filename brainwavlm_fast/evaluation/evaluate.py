@@ -35,6 +35,7 @@ from .run_statistics import (
     summarise_ceiling,
     summarise_significance,
 )
+from .saved_weights import WEIGHTS, save_weights
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,14 @@ class EvaluationOptions:
     ridge : how alphas are chosen.
     n_permutations : of the significance tests on the test story; 0 leaves them out.
     memory_gb : about how much memory responses may take, by all processes of a node together.
+    save_weights : also write ``weights.hf5``, see :func:`.saved_weights.save_weights`.
     """
 
     epochs: Sequence[int] | None = None
     ridge: RidgeSettings = field(default_factory=RidgeSettings)
     n_permutations: int = 1000
     memory_gb: float = 4.0
+    save_weights: bool = False
 
 
 def evaluate_run(
@@ -99,8 +102,7 @@ def evaluate_run(
     }
     saved = ranks.broadcast_from_main(lambda: finished(folder, settings))
     if saved is not None:
-        progress.say(f"{folder / SUMMARY} holds this evaluation already; nothing to do.")
-        return saved
+        return _complete(store, split, saved, folder, options, progress=progress, ranks=ranks)
     bootstrap_rows(options.ridge, [dataset.n_trs(story) for story in split.train])  # before hours of features
     store.compute(all_stories(split), progress=progress, ranks=ranks)
     about = {
@@ -169,11 +171,39 @@ def _evaluate(
         if repeats is not None:
             arrays |= ceiling_arrays(repeats, first, selection.tuned)
         write_arrays(folder / "voxels.hf5", arrays, best_epoch=selection.best)
+        if options.save_weights:
+            save_weights(folder, store, responses, split, options.ridge, memory_gb, progress)
         write_json(folder / SUMMARY, summary)  # last: it says that the rest is complete
         shutil.rmtree(folder / "features", ignore_errors=True)
         return summary
 
     return ranks.broadcast_from_main(write)
+
+
+def _complete(
+    store: FeatureStore,
+    split: StorySplit,
+    saved: dict[str, Any],
+    folder: Path,
+    options: EvaluationOptions,
+    *,
+    progress: Progress,
+    ranks: Ranks,
+) -> dict[str, Any]:
+    """An evaluation that was finished before; weights are added if it was without, from features computed again."""
+    if not options.save_weights or (folder / WEIGHTS).exists():
+        progress.say(f"{folder / SUMMARY} holds this evaluation already; nothing to do.")
+        return saved
+    epochs, memory_gb = sorted({0, saved["best_epoch"]}), options.memory_gb / ranks.local_size / 2
+    store.compute(all_stories(split), epochs, progress=progress, ranks=ranks)
+
+    def write() -> None:
+        responses = DatasetResponses(store.dataset, saved["subject"], keep_gb=memory_gb)
+        save_weights(folder, store, responses, split, options.ridge, memory_gb, progress)
+        shutil.rmtree(folder / "features", ignore_errors=True)
+
+    ranks.broadcast_from_main(write)
+    return saved
 
 
 def evaluation_name(tuned_on: Sequence[str], subject: str) -> str:

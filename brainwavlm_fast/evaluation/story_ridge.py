@@ -132,6 +132,7 @@ class StoryRidge:
         self.n_rows = {name: len(z) - context for name, z in scored.items()}
         onsets = np.cumsum([0, *(len(scored[name]) for name in split.train[:-1])])
         trained = np.concatenate([scored[name] for name in split.train])
+        self.n_weights = len(delays) * trained.shape[1]
         X = DelayedDesign(trained, delays, run_onsets=onsets.tolist(), context=context)
         self.grid, self.convention, self.split = check_alphas(ridge.alphas), ridge.penalty, split
         # the splits even where alphas are given: the same sums in the same order give the same weights to the last bit
@@ -196,6 +197,16 @@ class StoryRidge:
             return np.full((len(self.grid), len(usable)), np.nan)
         scores = self.solver.score(self._targets(measured, usable)) / len(self.problem.splits)
         return among_excluded(scores, ~usable)
+
+    def weights_of_tile(self, measured: Mapping[str, NDArray[Any]], tile: slice) -> NDArray[Any]:
+        """Weights of a tile (n_delays * n_features, n_voxels) at the given alphas; NaN where voxels cannot be used."""
+        assert self.given is not None
+        usable = _usable(measured)
+        if not usable.any():
+            return np.full((self.n_weights, len(usable)), np.nan, self.problem.dtype)
+        chosen = penalties(check_target_alphas(self.given[tile], ~usable), self.convention)
+        coef, _ = self.solver.weights(self._targets(measured, usable), chosen)
+        return among_excluded(self.problem.backend.to_host(coef), ~usable)
 
     def _targets(self, measured: Mapping[str, NDArray[Any]], usable: NDArray[np.bool_]) -> Targets:
         return self.problem.prepare(np.concatenate([_zscore(measured[name][:, usable]) for name in self.split.train]))
