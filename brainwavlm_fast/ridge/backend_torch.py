@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from .. import ops
 
 Float64 = NDArray[np.float64]
+_LINALG = threading.Lock()  # torch loads its CUDA library at the first call, and fails where two threads make it
 
 
 class TorchBackend:
@@ -64,7 +66,9 @@ class TorchBackend:
         return self.to_host(ops.correlation(x, y, axis=0).double())
 
     def eigh(self, gram: Float64) -> tuple[Float64, Float64]:
-        values, vectors = torch.linalg.eigh(self.asarray(gram, np.float64))
+        placed = self.asarray(gram, np.float64)
+        with _LINALG:
+            values, vectors = torch.linalg.eigh(placed)
         return self.to_host(values), self.to_host(vectors)
 
     def concatenate(self, parts: list[torch.Tensor]) -> torch.Tensor:
