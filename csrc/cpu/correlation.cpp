@@ -169,9 +169,13 @@ BWLM_INLINE void correlate_row(const CorrelationArgs& args, int64_t t) {
     int64_t k = 0;
     if (n >= kStreamed) {  // too much to be in cache when it is used
         for (; !is_aligned(gx + k); ++k) store_element(k);
-        for (; k + Vec<T>::width <= n; k += Vec<T>::width) {
-            const auto line = slope<kWeighted, Vec<T>>(x + k, y + k, w + k, a, b, mx, my);
-            stream_line(&line, gx + k);
+        constexpr int64_t step = Vec<T>::width;
+        for (; k + 2 * step <= n; k += 2 * step) {
+            const typename Vec<T>::type line[2] = {
+                slope<kWeighted, Vec<T>>(x + k, y + k, w + k, a, b, mx, my),
+                slope<kWeighted, Vec<T>>(x + k + step, y + k + step, w + k + step, a, b, mx, my)};
+            static_assert(sizeof(line) == kLineBytes, "two vectors are a line");
+            stream_line(line, gx + k);
         }
     }
     for (; k < n; ++k) store_element(k);
