@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +28,7 @@ def _(x: Tensor, y: Tensor, axis: int, num_threads: int) -> Tensor:
 @torch.library.custom_op("brainwavlm_fast::correlation_backward", mutates_args=())
 def _correlation_backward(x: Tensor, y: Tensor, g: Tensor, axis: int, num_threads: int) -> Tensor:
     x, y, g = _rows(x), _rows(y), g.contiguous()[None]
-    r, gx = torch.empty_like(g), x.new_empty(x.shape)
+    r, gx = torch.empty_like(g), _new(x, *x.shape)
     _launch(_C.correlation, x, y, axis, None, r, g, 0.0, gx, _workspace(x, axis), num_threads)
     return gx
 
@@ -100,7 +101,8 @@ def delay_stack(
     num_threads: int,
 ) -> tuple[Tensor, Tensor]:
     x = _rows(x)
-    out = (x.new_empty if len(x) else x.new_zeros)((n_trs, len(delays) * x.shape[1]))
+    width = len(delays) * x.shape[1]
+    out = _new(x, n_trs, width) if len(x) else x.new_zeros((n_trs, width))
     moments = x.new_zeros((2 * len(run_onsets) if zscore else 0, x.shape[1]))
     _launch(_C.delay_stack, x, delays, run_onsets, context, out, moments if zscore else None, eps, num_threads)
     return out, moments
@@ -128,7 +130,7 @@ def _delay_stack_backward(
     num_threads: int,
 ) -> Tensor:
     g, x = _rows(g), _rows(x)
-    gx = g.new_empty((n_rows, g.shape[1] // len(delays)))
+    gx = _new(g, n_rows, g.shape[1] // len(delays))
     of_zscore = (x, moments) if len(moments) else (None, None)
     _launch(_C.delay_stack_backward, g, delays, run_onsets, context, gx, *of_zscore, num_threads)
     return gx
@@ -193,11 +195,14 @@ def _save_loss(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor])
     x, y, weights, ctx.axis, ctx.with_gradient, ctx.num_threads = inputs
     _, kept = output
     ctx.mark_non_differentiable(kept)
+    ctx.set_materialize_grads(False)  # or torch fills a gradient of zeros for what is kept
     ctx.on_gpu = x.is_cuda
     ctx.save_for_backward(*((x, y, weights, kept) if ctx.on_gpu else (kept,)))
 
 
-def _loss_gradient(ctx: Any, g: Tensor, _: Any) -> tuple[Any, ...]:
+def _loss_gradient(ctx: Any, g: Tensor | None, _: Any) -> tuple[Any, ...]:
+    if g is None:
+        return (None,) * 6
     if torch.is_grad_enabled():
         raise NotImplementedError("correlation_loss: has no second derivative (create_graph=True).")
     if not ctx.with_gradient:
@@ -208,20 +213,31 @@ def _loss_gradient(ctx: Any, g: Tensor, _: Any) -> tuple[Any, ...]:
         (gx,) = ctx.saved_tensors
         if type(g) is not Tensor or g.item() != 1:  # while torch.compile traces, g has no value
             gx = gx * g
-    return gx, None, None, None, None, None
+        elif not _graph_is_kept():
+            gx = gx.detach()  # a tensor that nobody else has: it becomes a leaf's gradient without a copy
+    return gx, *(None,) * 5
+
+
+def _graph_is_kept() -> bool:
+    """Whether this backward pass may come again (``retain_graph``), as far as torch says."""
+    asked = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
+    return bool(asked())
 
 
 def _save_delays(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     x, ctx.delays, ctx.run_onsets, ctx.context, _, zscore, _, ctx.num_threads = inputs
     ctx.n_rows = x.shape[0]
     ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(x if zscore else x.new_empty((0, 0)), output[1])
 
 
-def _delay_gradient(ctx: Any, g: Tensor, _: Any) -> tuple[Any, ...]:
+def _delay_gradient(ctx: Any, g: Tensor | None, _: Any) -> tuple[Any, ...]:
+    if g is None:
+        return (None,) * 8
     x, moments = ctx.saved_tensors
     gx = _delay_stack_backward(g, x, moments, ctx.delays, ctx.run_onsets, ctx.context, ctx.n_rows, ctx.num_threads)
-    return gx, None, None, None, None, None, None, None
+    return gx, *(None,) * 7
 
 
 correlation.register_autograd(_correlation_gradient, setup_context=_save_pair)
@@ -240,6 +256,16 @@ def _workspace(x: Tensor, axis: int) -> Tensor:
     rows, cols = x.shape
     n_sums = _C.correlation_workspace(rows, cols, axis) if x.device.type == "cuda" else 0
     return x.new_empty((n_sums, 6), dtype=torch.float64)
+
+
+def _new(like: Tensor, rows: int, cols: int) -> Tensor:
+    """A new matrix in a tensor's type on its device: on the host NumPy's, which asks for huge pages where it is large.
+
+    To take memory from the system page by page, as torch does, costs more than any operation here.
+    """
+    if like.is_cuda:
+        return like.new_empty((rows, cols))
+    return torch.from_numpy(np.empty((rows, cols), np.float32 if like.dtype == torch.float32 else np.float64))
 
 
 def _as_buffer(x: Tensor) -> Any:
