@@ -89,19 +89,24 @@ def evaluate(
 
 
 def _print(summary: dict[str, Any], folder: Path) -> None:
-    from brainwavlm_fast.results.folders import teacher_score
+    from brainwavlm_fast.results.folders import interval_words, teacher_score
 
-    rows = []
+    rows, intervals = [], []
     for name, label in (_LABELS | {name: name for name in summary["encoding"] if name not in _LABELS}).items():
         if name in summary["encoding"]:
             numbers = summary["encoding"][name]
             before, after = numbers["pretrained"], numbers["tuned"]
             gain = f"{100 * (after / before - 1):+.1f} %" if before and after is not None and before > 0 else "-"
             scores = [_number(before), _number(after), gain, _number(teacher_score(numbers))]
+            forms = {"pretrained": ".3f", "tuned": ".3f", "percent": "+.1f"}
+            intervals.append([label, *(interval_words(numbers, name, form) or "-" for name, form in forms.items())])
             rows.append([label, *scores, f"{numbers['n_voxels']:,}"])
     stories = ", ".join(summary["settings"]["stories"]["test"])
     title = f"{summary['subject']}, tuned on {summary['trained_on']}: mean correlation on {stories}"
     print_table(title, ["voxels", "pre-trained", "tuned", "gain", "teacher", "n"], rows)
+    if about := summary.get("intervals"):
+        title = f"{100 * about['level']:.0f} % intervals, over {about['over']}"
+        print_table(title, ["voxels", "pre-trained", "tuned", "gain in %"], intervals)
     if summary["significance"] and "all" in summary["significance"]:
         found = summary["significance"]["all"]
         typer.echo(

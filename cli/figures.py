@@ -31,6 +31,13 @@ def figures(
     threshold: Annotated[
         float, typer.Option("--threshold", help="Maps color voxels with a pre-trained r above it; -1: all.")
     ] = 0.15,
+    error_bars: Annotated[
+        str,
+        typer.Option(
+            "--error-bars",
+            help="Of bars over subjects: interval (95 %), sem (within subjects), or sem-morey (with Morey's factor).",
+        ),
+    ] = "interval",
     as_json: JsonOption = False,
 ) -> None:
     """Draw what was measured: PNG and PDF, from saved results alone.
@@ -43,7 +50,14 @@ def figures(
     from brainwavlm_fast.figures.catalogue import make_figures
 
     summary, folder = make_figures(
-        runs, out=out, kinds=figure or (), data=data, evaluation=evaluation, threshold=threshold, progress=progress()
+        runs,
+        out=out,
+        kinds=figure or (),
+        data=data,
+        evaluation=evaluation,
+        threshold=threshold,
+        errors=error_bars,
+        progress=progress(),
     )
     if as_json:
         finish_with_json(summary)

@@ -57,14 +57,19 @@ def transfer(
 
 
 def _print(summary: dict[str, Any], out: Path) -> None:
+    from brainwavlm_fast.results.folders import transfer_cells
+
     for voxels, matrix in summary["matrices"].items():
-        rows = [["pre-trained, r", *(_format(r, ".4f") for r in matrix["pretrained"])]]
-        for label, line in zip(summary["rows"], matrix["percent"], strict=True):
-            rows.append([f"tuned on {label}", *(_format(percent, "+.1f", " %") for percent in line)])
+        rows = [["pre-trained, r", *("-" if r is None else f"{r:.4f}" for r in matrix["pretrained"])]]
+        for k, label in enumerate(summary["rows"]):
+            rows.append([f"tuned on {label}, %", *transfer_cells(matrix, k)])
         title = f"Change on the test story, {_TITLES.get(voxels, voxels)}"
         print_table(title, ["predicted:", *summary["columns"]], rows)
+        for label, pooled in matrix.get("pooled", {}).items():
+            if pooled:
+                low, high = pooled["interval"]
+                typer.echo(
+                    f"{label} over {pooled['n']} subjects (random effects): {pooled['estimate']:+.1f} % "
+                    f"[{low:+.1f}, {high:+.1f}], between subjects {pooled['tau']:.1f} %."
+                )
     typer.echo(f"Results: {out / 'summary.json'}, and voxels.hf5 beside it.")
-
-
-def _format(value: float | None, how: str, unit: str = "") -> str:
-    return "-" if value is None else f"{value:{how}}{unit}"

@@ -15,6 +15,7 @@ from ..distributed import SINGLE_PROCESS, Ranks
 from ..features.store import FeatureStore
 from ..progress import Progress
 from .encoding import Encoding, EncodingSettings, Responses, RidgeSettings, all_stories, encode
+from .score_intervals import about_intervals, curve_intervals, gain_intervals
 
 Sets = Mapping[str, NDArray[np.bool_]]
 Arrays = dict[str, NDArray[Any]]
@@ -84,7 +85,7 @@ def choose_epoch(
 
 
 def summarise(selection: EpochSelection, sets: Sets, teacher: NDArray[np.float64] | None) -> dict[str, Any]:
-    """Means per voxel set: pre-trained, tuned, ridge on a simulated brain's teacher, and the curve over epochs.
+    """Means per voxel set, with intervals: pre-trained, tuned, the gain, a simulated brain's teacher, and the curve.
 
     ``n_voxels`` counts the voxels that are averaged, ``n_excluded`` those of the set that are not.
     """
@@ -96,6 +97,7 @@ def summarise(selection: EpochSelection, sets: Sets, teacher: NDArray[np.float64
             "teacher": None if teacher is None else _mean(teacher, mask & ~first.excluded),
             "n_voxels": int((mask & ~first.excluded).sum()),
             "n_excluded": int((mask & first.excluded).sum()),
+            **gain_intervals(first, selection.tuned, mask),
         }
         for name, mask in sets.items()
     }
@@ -104,10 +106,17 @@ def summarise(selection: EpochSelection, sets: Sets, teacher: NDArray[np.float64
             "epoch": epoch,
             "validation": {name: _mean(result.mean_validation, mask) for name, mask in sets.items()},
             "test": {name: _mean(result.mean_test, mask) for name, mask in sets.items()},
+            "intervals": curve_intervals(result, sets),
         }
         for epoch, result in selection.epochs.items()
     ]
-    return {"encoding": encoding, "best_epoch": selection.best, "best_epoch_by": selection.by, "curve": curve}
+    return {
+        "encoding": encoding,
+        "intervals": about_intervals(len(first.test)),
+        "best_epoch": selection.best,
+        "best_epoch_by": selection.by,
+        "curve": curve,
+    }
 
 
 def voxel_arrays(selection: EpochSelection, sets: Sets, teacher: NDArray[np.float64] | None) -> Arrays:

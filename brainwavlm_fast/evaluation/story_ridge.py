@@ -24,6 +24,7 @@ from ..ridge.predictor import Predictor
 from ..ridge.problem import RidgeProblem, Targets
 from ..ridge.row_splits import ChunkBootstrap, RowSplit, resolve_splits
 from ..ridge.solver import choose_solver
+from ..stats.intervals import N_BLOCKS, correlation_without_blocks
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,9 @@ class Encoding:
         Voxels with a NaN or infinity in, or constant over, one of the stories, bool (n_voxels,).
     predictions : dict or None
         Test story -> predicted (z-scored) responses (n_trs, n_voxels); None if they were not asked for.
+    left_out : dict
+        Validation or test story -> correlation without each block of TRs (n_blocks, n_voxels), for intervals; empty
+        where R2 was asked for.
     """
 
     validation: dict[str, NDArray[np.float64]]
@@ -100,6 +104,7 @@ class Encoding:
     cv_scores: NDArray[np.float64] | None
     excluded: NDArray[np.bool_]
     predictions: dict[str, NDArray[Any]] | None = None
+    left_out: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def mean_validation(self) -> NDArray[np.float64] | None:
@@ -158,6 +163,9 @@ class StoryRidge:
             {name: np.full((self.n_rows[name], n_voxels), np.nan, dtype) for name in split.test}
             if self.keep_predictions
             else None,
+            {name: np.full((N_BLOCKS, n_voxels), np.nan) for name in (*split.validation, *split.test)}
+            if self.problem.scoring == "correlation"
+            else {},
         )
 
     def encode_tile(self, measured: Mapping[str, NDArray[Any]], tile: slice) -> Encoding:
@@ -173,12 +181,15 @@ class StoryRidge:
         else:
             chosen = check_target_alphas(self.given[tile], ~usable)
         predicted = self.predictor(targets.cross(), penalties(chosen, self.convention))
-        backend, r, predictions, first = self.problem.backend, {}, {}, 0
+        backend, r, predictions, left_out, first = self.problem.backend, {}, {}, {}, 0
         for name in (*self.split.validation, *self.split.test):
             rows = predicted[first : first + self.n_rows[name]]
             first += len(rows)
             of_story = self._score(backend.asarray(measured[name][:, usable], self.problem.dtype), rows)
             r[name] = among_excluded(of_story, ~usable)
+            if self.problem.scoring == "correlation":
+                blocks = correlation_without_blocks(backend.to_host(rows), measured[name][:, usable])
+                left_out[name] = among_excluded(blocks, ~usable)
             if self.keep_predictions and name in self.split.test:
                 predictions[name] = among_excluded(backend.to_host(rows), ~usable)
         return Encoding(
@@ -188,6 +199,7 @@ class StoryRidge:
             cv_scores,
             ~usable,
             predictions if self.keep_predictions else None,
+            left_out,
         )
 
     def score_tile(self, measured: Mapping[str, NDArray[Any]], tile: slice) -> NDArray[np.float64]:

@@ -22,9 +22,11 @@ from ..features.store import FeatureStore
 from ..files import provenance, read_json, write_json
 from ..progress import Progress
 from ..results.folders import SUMMARY, finished, read_run_config, write_arrays
+from ..stats.pooled import pool_known
 from .encoding import Encoding, EncodingSettings, RidgeSettings, all_stories, bootstrap_rows, encode
 from .epoch_selection import Arrays, Sets
 from .responses import DatasetResponses, voxel_sets
+from .score_intervals import about_intervals, gain_intervals
 
 # may differ between runs that read the same features; base models are compared by their digests
 _MAY_DIFFER = (
@@ -32,6 +34,7 @@ _MAY_DIFFER = (
     *("bottleneck", "regularizers", "negative_lobes"),
 )
 _PRETRAINED = "pretrained"
+Cells = dict[str, dict[str, dict[str, dict[str, Any]]]]
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ def transfer(
         "rows": rows,
         "columns": names,
         "matrices": _matrices(cells, rows, names),
+        "intervals": about_intervals(max(len(split.test) for split in splits.values())),
         "data": {"root": str(dataset.root), "version": dataset.version},
         "settings": settings,
         "configs": {run.label: as_dict(run.config) for run in tuned},
@@ -148,17 +152,18 @@ def _open_runs(
 
 def _encode_subjects(
     tuned: list[_Tuned], splits: Mapping[str, StorySplit], ridge: RidgeSettings, memory_gb: float, progress: Progress
-) -> tuple[dict[str, dict[str, dict[str, float]]], Arrays]:
-    """Subject -> encoder -> means by voxel set; and the voxel arrays by their names in ``voxels.hf5``."""
+) -> tuple[Cells, Arrays]:
+    """Subject -> run -> voxel set -> numbers; and the voxel arrays by their names in ``voxels.hf5``."""
     for k, run in enumerate(tuned):  # epoch 0 is the same encoder in every run
         run.store.compute(_heard(splits), [epoch for epoch in run.store.sources if epoch or not k], progress=progress)
-    cells: dict[str, dict[str, dict[str, float]]] = {}
+    cells: Cells = {}
     arrays: Arrays = {}
     for name, split in splits.items():
         responses = DatasetResponses(tuned[0].store.dataset, name, keep_gb=memory_gb)
         sets = voxel_sets(tuned[0].store.dataset, name, progress=progress)
         encodings = _encode_subject(tuned, responses, split, ridge, memory_gb, name, progress)
-        cells[name] = {label: _means(encoding, sets) for label, encoding in encodings.items()}
+        start = encodings[_PRETRAINED]
+        cells[name] = {run.label: _numbers(start, encodings[run.label], sets) for run in tuned}
         arrays |= {f"{name}/{label}": encoding.mean_test for label, encoding in encodings.items()}
         arrays |= {f"{name}/voxel_sets/{which}": mask for which, mask in sets.items()}
     return cells, arrays
@@ -213,27 +218,47 @@ def _shared_split(configs: list[RunConfig], dataset: Dataset, subject: str) -> S
     return make_split(dataset.stories(subject), validation=validation, test=test)
 
 
-def _means(encoding: Encoding, sets: Sets) -> dict[str, float]:
-    usable = ~encoding.excluded
-    return {
-        which: float(encoding.mean_test[mask & usable].mean()) for which, mask in sets.items() if (mask & usable).any()
-    }
+def _numbers(before: Encoding, after: Encoding, sets: Sets) -> dict[str, dict[str, Any]]:
+    """Voxel set -> both means, the change in percent, and their intervals; without the sets that have no voxel."""
+    usable, found = ~before.excluded, {}
+    for which, mask in sets.items():
+        if (mask & usable).any():
+            means = {
+                name: float(encoding.mean_test[mask & usable].mean())
+                for name, encoding in (("pretrained", before), ("tuned", after))
+            }
+            gains = gain_intervals(before, after, mask)
+            found[which] = gains | means | {"percent": _percent(means["tuned"], means["pretrained"])}
+    return found
 
 
-def _matrices(cells: dict[str, dict[str, dict[str, float]]], rows: list[str], columns: list[str]) -> dict[str, Any]:
-    """Voxel set -> pre-trained and tuned means and the change in percent of the pre-trained mean."""
-    which = list(dict.fromkeys(name for cell in cells.values() for name in cell[_PRETRAINED]))
+def _matrices(cells: Cells, rows: list[str], columns: list[str]) -> dict[str, Any]:
+    """Voxel set -> pre-trained and tuned means, the change in percent of the pre-trained mean, and their intervals.
+
+    ``pooled``: run -> the change in percent over the subjects predicted, by random effects; None with fewer than two.
+    """
+    which = list(dict.fromkeys(name for cell in cells.values() for name in cell[rows[0]]))
     matrices = {}
     for voxels in which:
-        before = [cells[column][_PRETRAINED].get(voxels) for column in columns]
-        after = [[cells[column][row].get(voxels) for column in columns] for row in rows]
+        numbers = [[cells[column][row].get(voxels, {}) for column in columns] for row in rows]
+
+        def each(name: str, kind: str = "", lines: list[list[dict[str, Any]]] = numbers) -> list[list[Any]]:
+            return [[(cell.get(kind, {}) if kind else cell).get(name) for cell in line] for line in lines]
+
+        errors = each("percent", "standard_errors")
         matrices[voxels] = {
-            "pretrained": before,
-            "tuned": after,
-            "percent": [[_percent(a, b) for a, b in zip(line, before, strict=True)] for line in after],
+            "pretrained": each("pretrained")[0],
+            "tuned": each("tuned"),
+            "percent": each("percent"),
+            "intervals": {
+                "pretrained": each("pretrained", "intervals")[0],
+                "tuned": each("tuned", "intervals"),
+                "percent": each("percent", "intervals"),
+            },
+            "pooled": {row: pool_known(*pair) for row, *pair in zip(rows, each("percent"), errors, strict=True)},
         }
     return matrices
 
 
-def _percent(after: float | None, before: float | None) -> float | None:
-    return None if after is None or before is None or before <= 0 else 100 * (after / before - 1)
+def _percent(after: float, before: float) -> float | None:
+    return None if before <= 0 else 100 * (after / before - 1)

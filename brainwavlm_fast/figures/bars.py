@@ -3,62 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from ..errors import ConfigError, suggest
 from ..results.saved import Saved, SavedRun
+from ..stats.intervals import mean_interval
+from ..stats.pooled import within_subject_sem
 from .style import COLORS, PAGE, SETS, Drawing, NothingToDraw, legend_below, new_figure, on_paper, set_name, tidy
 
+ErrorBars = Literal["interval", "sem", "sem-morey"]
 PRETRAINED = "pre-trained"
 _BETWEEN = 0.2  # of the width of a group
 
 
-def within_subject_sem(scores: ArrayLike) -> NDArray[np.float64]:
-    """Standard error of each model's mean over subjects, after each subject's mean over models is subtracted.
-
-    Differences between subjects, which all models share, are no part of it (Cousineau 2005; the paper's error bars).
-
-    Parameters
-    ----------
-    scores : ArrayLike
-        (n_subjects, n_models).
-
-    Returns
-    -------
-    NDArray[np.float64]
-        (n_models,); NaN with fewer than two subjects.
-    """
-    values = np.asarray(scores, dtype=np.float64)
-    if len(values) < 2:
-        return np.full(values.shape[1], np.nan)
-    deviations = values - values.mean(axis=1, keepdims=True)
-    return deviations.std(axis=0, ddof=1) / np.sqrt(len(values))
-
-
 @on_paper
-def draw_performance(saved: Saved) -> Drawing:
+def draw_performance(saved: Saved, *, errors: ErrorBars = "interval") -> Drawing:
     """Mean correlation on the test story by voxel set: pre-trained and each way of tuning."""
     table = _Table(saved)
-    drawing = _draw(table, {name: table.scores(name) for name in table.sets}, table.models)
+    groups = [_Group(name, table.scores(name), table.intervals(name, "tuned")) for name in table.sets]
+    drawing = _draw(table, groups, table.models, errors)
     drawing.axes.set_ylabel("Encoding performance\n(mean Pearson r over voxels)")
     return drawing.finish("Encoding performance on the test story")
 
 
 @on_paper
-def draw_improvement(saved: Saved) -> Drawing:
+def draw_improvement(saved: Saved, *, errors: ErrorBars = "interval") -> Drawing:
     """Change over pre-trained in percent by voxel set; the SEM takes pre-trained, whose change is 0, as one model."""
-    table = _Table(saved)
-    percent = {}
+    table, groups = _Table(saved), []
     for name in table.sets:
         scores = table.scores(name)
         scores = scores[scores[:, 0] > 0]
-        percent[name] = 100 * (scores / scores[:, :1] - 1)
-    drawing = _draw(table, percent, table.models, first=1)
+        groups.append(_Group(name, 100 * (scores / scores[:, :1] - 1), table.intervals(name, "percent")))
+    drawing = _draw(table, groups, table.models, errors, first=1)
     drawing.axes.axhline(0, color="0.3", linewidth=0.7)
     drawing.axes.set_ylabel("Change over pre-trained (%)\nof mean Pearson r over voxels")
     return drawing.finish("Change of encoding performance on the test story", unit=" %", digits=1)
+
+
+def known_error_bars(name: str) -> ErrorBars:
+    """A kind of error bars by its name, or a :class:`ConfigError`."""
+    for known in get_args(ErrorBars):
+        if name == known:
+            return known
+    raise ConfigError(f"error bars '{name}' are unknown: {suggest(name, get_args(ErrorBars))}")
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The bars of a voxel set: ``values`` (n_subjects, n_models), and of a single subject the interval of each."""
+
+    name: str
+    values: NDArray[np.float64]
+    intervals: NDArray[np.float64]
+
+    def ends(self, errors: str) -> NDArray[np.float64]:
+        """Where the error bars end, (n_models, 2); NaN where there is none."""
+        means = self.values.mean(axis=0)
+        if len(self.values) == 1:
+            return self.intervals
+        if errors == "interval":
+            return np.array([mean_interval(column) for column in self.values.T])
+        sem = within_subject_sem(self.values, morey=errors == "sem-morey")
+        return np.stack([means - sem, means + sem], axis=1)
 
 
 class _Table:
@@ -88,60 +98,92 @@ class _Table:
         numbers = (run.evaluation or {})["encoding"].get(voxels, {})
         return numbers.get("pretrained" if model == PRETRAINED else "tuned")
 
+    def intervals(self, voxels: str, tuned: str) -> NDArray[np.float64]:
+        """95 % intervals (n_models, 2) of the one subject there is, NaN where unknown; ``tuned``: of which number."""
+        ends = np.full((len(self.models), 2), np.nan)
+        for k, model in enumerate(self.models if len(self.complete) == 1 else ()):
+            run = self._runs[self.complete[0], self.models[1] if model == PRETRAINED else model]
+            known = (run.evaluation or {})["encoding"].get(voxels, {}).get("intervals", {})
+            found = known.get("pretrained" if model == PRETRAINED else tuned)
+            ends[k] = np.nan if found is None else found
+        return ends
+
+    def about_intervals(self) -> str:
+        """What a single subject's intervals are over."""
+        run = self._runs[self.complete[0], self.models[1]]
+        return str((run.evaluation or {}).get("intervals", {}).get("over", ""))
+
     def left_out(self) -> str:
         """What was not drawn, in a sentence; empty if nothing."""
         missing = [subject for subject in self.subjects if subject not in self.complete]
         return f" Left out, since runs of some models are missing: {', '.join(missing)}." if missing else ""
 
 
+_MEANING = {
+    "interval": "95 % intervals of the mean over subjects, Student's t",
+    "sem": "SEM over subjects after each subject's mean over models is subtracted (Cousineau)",
+    "sem-morey": "SEM over subjects after each subject's mean over models is subtracted, times Morey's factor",
+}
+
+
 class _Bars:
     """Bars that were drawn, before caption and alt text are added."""
 
-    def __init__(self, figure: Any, axes: Any, table: _Table, drawn: dict[str, NDArray], models: Sequence[str]) -> None:
-        self.figure, self.axes = figure, axes
-        self._table, self._drawn, self._models = table, drawn, models
+    def __init__(
+        self, figure: Any, axes: Any, table: _Table, groups: Sequence[_Group], models: Sequence[str], errors: str
+    ) -> None:
+        self.figure, self.axes, self._errors = figure, axes, errors
+        self._table, self._groups, self._models = table, groups, models
 
     def finish(self, what: str, *, unit: str = "", digits: int = 3) -> Drawing:
         """The drawing with its caption and alt text."""
-        n = len(self._table.complete)
-        who = ", ".join(self._table.complete)
-        bars = (
-            "Error bars: SEM over subjects after each subject's mean over models is subtracted; dots: subjects."
-            if n > 1
-            else "One subject: no error bars."
-        )
-        numbers = "; ".join(
-            f"{set_name(name)}: "
-            + ", ".join(f"{m} {v:.{digits}f}{unit}" for m, v in zip(self._models, values.mean(axis=0), strict=True))
-            for name, values in self._drawn.items()
-        )
-        return Drawing(self.figure, f"{what}, {who}. {bars}{self._table.left_out()}", f"Bars. {what}. {numbers}.")
+        who, skipped = ", ".join(self._table.complete), len(self._table.models) - len(self._models)
+        numbers = []
+        for group in self._groups:
+            of_models = zip(
+                self._models, group.values.mean(axis=0)[skipped:], group.ends(self._errors)[skipped:], strict=True
+            )
+            texts = []
+            for model, value, (low, high) in of_models:
+                ends = f" [{low:.{digits}f}, {high:.{digits}f}]" if np.isfinite(low) else ""
+                texts.append(f"{model} {value:.{digits}f}{unit}{ends}")
+            numbers.append(f"{set_name(group.name)}: {', '.join(texts)}")
+        caption = f"{what}, {who}. {self._error_words()}{self._table.left_out()}"
+        return Drawing(self.figure, caption, f"Bars. {what}. {'; '.join(numbers)}.")
+
+    def _error_words(self) -> str:
+        if len(self._table.complete) > 1:
+            return f"Error bars: {_MEANING[self._errors]}; dots: subjects."
+        if any(np.isfinite(group.intervals).any() for group in self._groups):
+            return f"Error bars: 95 % intervals of this subject, over {self._table.about_intervals()}."
+        return "One subject, without intervals: no error bars."
 
 
-def _draw(table: _Table, scores: dict[str, NDArray], models: Sequence[str], *, first: int = 0) -> _Bars:
-    figure = new_figure(PAGE if len(models) * len(scores) > 12 else PAGE * 0.62, 2.6)
+def _draw(table: _Table, groups: Sequence[_Group], models: Sequence[str], errors: str, *, first: int = 0) -> _Bars:
+    figure = new_figure(PAGE if len(models) * len(groups) > 12 else PAGE * 0.62, 2.6)
     axes = figure.subplots()
     tidy(axes)
-    groups = {name: values for name, values in scores.items() if len(values)}
+    groups = [group for group in groups if len(group.values)]
     if not groups:
         raise NothingToDraw("no voxel set has a positive pre-trained score in every run.")
     width = (1 - _BETWEEN) / (len(models) - first)
     offsets = np.linspace(-0.25, 0.25, max(len(table.complete), 2))
     for k, model in enumerate(models[first:], first):
         centers = np.arange(len(groups)) + (k - first - (len(models) - first - 1) / 2) * width
-        means = [values[:, k].mean() for values in groups.values()]
-        errors = [within_subject_sem(values)[k] for values in groups.values()]
+        means = np.array([group.values[:, k].mean() for group in groups])
+        ends = np.array([group.ends(errors)[k] for group in groups])
         color = "0.6" if k == 0 else COLORS[(k - 1) % len(COLORS)]
         axes.bar(centers, means, 0.92 * width, color=color, label=model, hatch=None if k <= len(COLORS) else "//")
-        if np.isfinite(errors).any():
-            axes.errorbar(centers, means, errors, fmt="none", ecolor="black", elinewidth=0.9, capsize=2)
-            for center, values in zip(centers, groups.values(), strict=True):
-                spots = center + width * offsets[: len(values)]
-                axes.plot(spots, values[:, k], "o", color="black", markersize=1.8, linestyle="none")
-    axes.set_xticks(range(len(groups)), [set_name(name).replace(" ", "\n", 1) for name in groups])
+        if np.isfinite(ends).any():
+            middle, half = ends.mean(axis=1), np.ptp(ends, axis=1) / 2
+            axes.errorbar(centers, middle, half, fmt="none", ecolor="black", elinewidth=0.9, capsize=2)
+        for center, group in zip(centers, groups if len(table.complete) > 1 else (), strict=False):
+            spots = center + width * offsets[: len(group.values)]
+            axes.plot(spots, group.values[:, k], "o", color="black", markersize=1.8, linestyle="none")
+    axes.set_xticks(range(len(groups)), [set_name(group.name).replace(" ", "\n", 1) for group in groups])
     axes.tick_params(axis="x", length=0)
     legend_below(figure, axes, columns=2)
-    return _Bars(figure, axes, table, {n: v[:, first:] for n, v in groups.items()}, models[first:])
+    return _Bars(figure, axes, table, groups, models[first:], errors)
 
 
 def _comparable(saved: Saved) -> tuple[SavedRun, ...]:

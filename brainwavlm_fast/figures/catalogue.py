@@ -13,9 +13,10 @@ from ..files import provenance, read_json, write_json
 from ..progress import Progress
 from ..results.folders import SUMMARY
 from ..results.saved import Saved, digest, open_saved, tuned_pair
-from .bars import draw_improvement, draw_performance
+from .bars import ErrorBars, draw_improvement, draw_performance, known_error_bars
 from .brains import THRESHOLD, Brains, all_maps, draw_voxel_map
 from .curves import draw_epoch_changes
+from .group import group_effects
 from .matrices import draw_transfer
 from .probes import draw_probe_improvement
 from .style import FORMATS, Drawing, NothingToDraw, save
@@ -45,17 +46,18 @@ class Planned:
     draw: Callable[[], Drawing]
 
 
-def plan(saved: Saved, brains: Brains, kinds: Sequence[str], *, threshold: float = THRESHOLD) -> Iterator[Planned]:
+def plan(
+    saved: Saved, brains: Brains, kinds: Sequence[str], *, threshold: float = THRESHOLD, errors: ErrorBars = "interval"
+) -> Iterator[Planned]:
     """The figures of some kinds, in their order; drawing one may end in :class:`NothingToDraw`."""
     everything = digest([folder for run in saved.runs for folder in run.folders])
-    overviews: dict[str, Callable[[Saved], Drawing]] = {
-        "performance": draw_performance,
-        "improvement": draw_improvement,
-        "epochs": draw_epoch_changes,
-    }
+    with_errors = digest([folder for run in saved.runs for folder in run.folders], errors)
+    bars: dict[str, Callable[..., Drawing]] = {"performance": draw_performance, "improvement": draw_improvement}
     for kind in kinds:
-        if kind in overviews:
-            yield Planned(kind, kind, everything, partial(overviews[kind], saved))
+        if kind in bars:
+            yield Planned(kind, kind, with_errors, partial(bars[kind], saved, errors=errors))
+        elif kind == "epochs":
+            yield Planned(kind, kind, everything, partial(draw_epoch_changes, saved))
         elif kind == "probes":
             inputs = digest(folder for folder, _ in saved.probes)
             yield Planned(kind, kind, inputs, partial(draw_probe_improvement, [summary for _, summary in saved.probes]))
@@ -80,6 +82,7 @@ def make_figures(
     data: Path | str | None = None,
     evaluation: str = "evaluation",
     threshold: float = THRESHOLD,
+    errors: str = "interval",
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], Path]:
     """Draw figures of saved results as PNG and PDF.
@@ -93,15 +96,17 @@ def make_figures(
     kinds : Sequence[str], default ()
         Some of :data:`FIGURES`; all but ``inflated`` by default.
     data : Path | str, optional
-        The data set, for maps, if it has moved since the runs were configured.
+        The data set, for maps, if it has moved.
     threshold : float, default THRESHOLD
         Maps color voxels whose pre-trained correlation exceeds it.
+    errors : {"interval", "sem", "sem-morey"}, default "interval"
+        Error bars over subjects: 95 % intervals, or the within-subject SEM, without or with Morey's factor.
 
     Returns
     -------
     tuple[dict[str, Any], Path]
         The summary, and the folder. ``figures``: name -> files, caption and ``alt`` text; ``skipped``: kind -> why it
-        cannot be drawn, and which command makes what is missing.
+        cannot be drawn, and which command makes what is missing; ``group``: see :func:`.group.group_effects`.
 
     Raises
     ------
@@ -112,21 +117,16 @@ def make_figures(
     saved = open_saved(paths, evaluation=evaluation)
     folder = Path(out) if out is not None else default_folder(saved) / "figures"
     figures = _recorded(folder)
-    planned = list(plan(saved, Brains(data, WIDTH), chosen, threshold=threshold))
+    planned = list(plan(saved, Brains(data, WIDTH), chosen, threshold=threshold, errors=known_error_bars(errors)))
     _refuse_to_overwrite(folder, planned, figures)
     skipped = _nothing_planned(saved, chosen, planned)
-    with (progress or Progress()).task("figures", len(planned)) as advance:
-        for figure in planned:
-            try:
-                _draw(figure, folder, figures)
-            except NothingToDraw as reason:
-                skipped[figure.kind] = str(reason)
-            advance(note=figure.name)
+    skipped |= _draw_all(planned, folder, figures, progress or Progress())
     summary = {
         "runs": {run.label: str(run.folder) for run in saved.runs},
         "drawn": [figure.name for figure in planned if figure.name in figures],
         "figures": figures,
         "skipped": skipped,
+        "group": group_effects(saved),
         "threshold": threshold,
         "provenance": provenance(),
     }
@@ -146,6 +146,19 @@ def _known_kinds(kinds: Sequence[str]) -> list[str]:
         if kind not in FIGURES:
             raise ConfigError(f"unknown figure '{kind}': {suggest(kind, FIGURES)}")
     return list(dict.fromkeys(kinds))
+
+
+def _draw_all(planned: Sequence[Planned], folder: Path, figures: dict[str, Any], progress: Progress) -> dict[str, str]:
+    """Draw what can be drawn; kind -> why the last of it could not be."""
+    skipped = {}
+    with progress.task("figures", len(planned)) as advance:
+        for figure in planned:
+            try:
+                _draw(figure, folder, figures)
+            except NothingToDraw as reason:
+                skipped[figure.kind] = str(reason)
+            advance(note=figure.name)
+    return skipped
 
 
 def _draw(figure: Planned, folder: Path, figures: dict[str, Any]) -> None:

@@ -11,7 +11,9 @@ from ..config import as_dict
 from ..figures.bars import PRETRAINED
 from ..figures.brains import Brains
 from ..figures.catalogue import FIGURES, plan
+from ..figures.group import group_effects
 from ..figures.style import SETS, NothingToDraw, encoded, set_name
+from ..results.folders import interval_words, transfer_cells
 from ..results.saved import Saved, SavedRun
 from .findings import package_versions
 
@@ -70,11 +72,10 @@ def story_splits(saved: Saved) -> dict[str, list[str]]:
 
 def number_tables(saved: Saved) -> list[Table]:
     """Scores, significant voxels, transfers and probes."""
-    tables = list(_score_tables(saved.evaluated))
+    tables = [*_score_tables(saved.evaluated), *_group_tables(saved)]
     for _, summary in saved.transfers:
         for voxels, matrix in summary["matrices"].items():
-            lines = zip(summary["rows"], matrix["percent"], strict=True)
-            rows = [[f"tuned on {label}", *(_number(p, "+.1f") for p in line)] for label, line in lines]
+            rows = [[f"tuned on {label}", *transfer_cells(matrix, k)] for k, label in enumerate(summary["rows"])]
             rows.insert(0, ["pre-trained, mean r", *(_number(r) for r in matrix["pretrained"])])
             title = f"Transfer, {set_name(voxels).lower()}: change over pre-trained in % by the subject predicted"
             tables.append(Table(title, ["model", *summary["columns"]], rows))
@@ -118,9 +119,10 @@ def _in_a_sentence(run: SavedRun) -> str:
         return " has not been evaluated."
     scores = result["encoding"][run.trained_set]
     before, after = scores["pretrained"], scores["tuned"]
+    change = f"{_percent(before, after)} {interval_words(scores, 'percent', '+.1f')}".strip()
     return (
         f": mean correlation on {', '.join(result['settings']['stories']['test'])} {_number(before)} before and "
-        f"{_number(after)} after tuning ({_percent(before, after)}), over {scores['n_voxels']:,} voxels "
+        f"{_number(after)} after tuning ({change}), over {scores['n_voxels']:,} voxels "
         f"({set_name(run.trained_set).lower()}); epoch {result['best_epoch']}, chosen by {result['best_epoch_by']}."
     )
 
@@ -148,6 +150,8 @@ def _score_tables(runs: Sequence[SavedRun]) -> Iterator[Table]:
             means = encoding[name]
             before, after = means["pretrained"], means["tuned"]
             row = [run.label, set_name(name), _number(before), _number(after), _percent(before, after)]
+            for cell, number, form in ((2, "pretrained", ".4f"), (3, "tuned", ".4f"), (4, "percent", "+.1f")):
+                row[cell] = f"{row[cell]} {interval_words(means, number, form)}".strip()
             scores.append([*row, f"{means['n_voxels']:,}", f"{means['n_excluded']:,}"])
             if name in ceilings:
                 normalized.append([run.label, set_name(name), *_ceiling_cells(ceilings[name])])
@@ -156,7 +160,7 @@ def _score_tables(runs: Sequence[SavedRun]) -> Iterator[Table]:
             significant.append([run.label, set_name(name), *(f"{counts[kind]:,}" for kind in kinds)])
     if scores:
         heads = ["run", "voxels", PRETRAINED, "tuned", "change", "n", "left out"]
-        yield Table("Mean Pearson r on the test story", heads, scores)
+        yield Table(f"Mean Pearson r on the test story{_about_intervals(runs)}", heads, scores)
     if normalized:
         heads = ["run", "voxels", "mean ceiling", "mean r / ceiling, pre-trained", "tuned"]
         heads += ["mean r / mean ceiling, pre-trained", "tuned", "n"]
@@ -164,6 +168,32 @@ def _score_tables(runs: Sequence[SavedRun]) -> Iterator[Table]:
     if significant:
         heads = ["run", "voxels", "pre-trained above chance", "tuned above chance", "tuned better", "tuned worse"]
         yield Table("Voxels that are significant (false discovery rate 5 %)", heads, significant)
+
+
+def _group_tables(saved: Saved) -> Iterator[Table]:
+    """Changes pooled over subjects, with their heterogeneity."""
+    rows = []
+    for effects in group_effects(saved):
+        for kind, form, unit in (("difference", "+.4f", "r"), ("percent", "+.1f", "%")):
+            if pooled := effects[kind]["pooled"]:
+                ends = ", ".join(format(end, form) for end in pooled["interval"])
+                cells = [unit, f"{pooled['estimate']:{form}} [{ends}]", format(pooled["tau"], form[1:])]
+                name = set_name(effects["voxels"])
+                rows.append([effects["model"], name, *cells, f"{100 * pooled['i2']:.0f} %", str(pooled["n"])])
+    if rows:
+        heads = ["model", "voxels", "unit", "change", "tau", "I2", "subjects"]
+        title = (
+            "Change over subjects: random effects [95 % intervals], tau: its standard deviation between subjects, I2: "
+            "their share of the variance"
+        )
+        yield Table(title, heads, rows)
+
+
+def _about_intervals(runs: Sequence[SavedRun]) -> str:
+    """What the brackets hold, after a title; empty if no run has any."""
+    found = [about for run in runs if (about := (run.evaluation or {}).get("intervals"))]
+    words = dict.fromkeys(f"{100 * about['level']:.0f} % intervals, over {about['over']}" for about in found)
+    return f" [{'; '.join(words)}]" if words else ""
 
 
 def _ceiling_cells(top: dict[str, Any]) -> list[str]:

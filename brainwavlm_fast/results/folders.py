@@ -54,6 +54,24 @@ def teacher_score(numbers: Mapping[str, Any]) -> float | None:
     return score
 
 
+def interval_words(numbers: Mapping[str, Any], name: str, form: str = ".4f") -> str:
+    """The interval of a number, as [low, high]; empty where there is none, as in results of earlier versions."""
+    ends = numbers.get("intervals", {}).get(name)
+    return "" if ends is None else f"[{', '.join(format(end, form) for end in ends)}]"
+
+
+def transfer_cells(matrix: Mapping[str, Any], row: int) -> list[str]:
+    """Changes in percent of a transfer's run, one cell per subject, with intervals where there are any."""
+    changes = matrix["percent"][row]
+    known = matrix.get("intervals", {}).get("percent")  # earlier versions have none
+    ends = known[row] if known else [None] * len(changes)
+    cells = zip(changes, ends, strict=True)
+    return [
+        "-" if value is None else f"{value:+.1f}" + ("" if end is None else f" [{end[0]:+.1f}, {end[1]:+.1f}]")
+        for value, end in cells
+    ]
+
+
 def crowded_ends(counts: Mapping[str, int], n_all: int = 0) -> list[tuple[str, int, int]]:
     """The ends of the grid of alphas that so many took that it is worth a warning: (end, how many, of how many).
 

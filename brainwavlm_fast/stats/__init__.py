@@ -1,4 +1,4 @@
-"""Significance and noise ceilings of voxelwise scores. Arrays in, arrays out."""
+"""Significance, intervals, noise ceilings and pooled effects of voxelwise scores. Arrays in, arrays out."""
 
 from __future__ import annotations
 

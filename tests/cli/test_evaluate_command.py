@@ -27,7 +27,7 @@ def test_table_then_the_same_as_json(run: Path) -> None:
     for words in ("whole cortex", "auditory cortex (AC)", "rest (all but AC)", "pre-trained", "tuned", "teacher"):
         assert words in shown.stdout
     assert "tuned on all-minus-ac-or-rh" in shown.stdout
-    assert shown.stdout.count("all-minus-ac-or-rh") == 2
+    assert shown.stdout.count("all-minus-ac-or-rh") == 3  # title, scores, intervals
     assert "Voxels above chance" in shown.stdout
     assert "2 voxels with NaN or a constant" in shown.stdout
     assert "chosen by mean correlation on the validation stories" in shown.stdout
@@ -37,6 +37,9 @@ def test_table_then_the_same_as_json(run: Path) -> None:
     printed = json.loads(process.stdout)
     assert printed == json.loads((run / "evaluation/summary.json").read_text())
     assert f"{printed['encoding']['ac']['pretrained']:.4f}" in shown.stdout
+    low, high = printed["encoding"]["ac"]["intervals"]["tuned"]
+    assert f"[{low:.3f}, {high:.3f}]" in shown.stdout
+    assert low < printed["encoding"]["ac"]["tuned"] < high
     assert "nothing to do" in process.stderr
     assert (run / "evaluation/curve.png").read_bytes()[:4] == b"\x89PNG"
 

@@ -68,6 +68,14 @@ def test_summary_holds_what_the_voxel_arrays_say(evaluated: tuple[Path, dict]) -
         assert numbers["n_voxels"] == (mask & ~arrays["excluded"]).sum()
         assert numbers["n_voxels"] + numbers["n_excluded"] == mask.sum()
         assert numbers["teacher"] is None
+        assert numbers["difference"] == pytest.approx(numbers["tuned"] - numbers["pretrained"])
+        for kind in ("pretrained", "tuned", "difference"):
+            low, high = numbers["intervals"][kind]
+            assert high - low == pytest.approx(2 * 2.446912 * numbers["standard_errors"][kind])  # t of 6
+        assert (numbers["intervals"]["percent"] is None) >= (numbers["pretrained"] <= 0)
+    ends = summary["encoding"]["all"]["intervals"]["tuned"]
+    assert ends[0] < summary["encoding"]["all"]["tuned"] < ends[1]
+    assert summary["curve"][0]["intervals"]["validation"]["all"] is None  # 12 TRs are too short
     assert summary["noise_ceiling"] is None
     assert summary["encoding"]["ac"]["n_excluded"] == 1
     assert arrays["curve/test"].shape == (3, N_VOXELS)

@@ -76,6 +76,12 @@ def test_every_cell_equals_an_evaluation_of_its_own(runs: list[Path], two_subjec
         assert matrix["tuned"][1][column] == matrix["pretrained"][column]
         expected = None if before <= 0 else pytest.approx(100 * (after / before - 1), rel=1e-3, abs=1e-3)
         assert matrix["percent"][0][column] == expected
+        low, high = matrix["intervals"]["tuned"][0][column]
+        assert low < matrix["tuned"][0][column] < high
+    assert matrix["intervals"]["percent"][1] == [
+        None if before <= 0 else [0, 0] for before in matrix["pretrained"]
+    ]  # the second run's best epoch is 0
+    assert summary["matrices"]["ac"]["pooled"] == {"first": None, "second": None}  # one subject has such a set
     assert summary["matrices"]["ac"]["pretrained"][1] is None
     assert summary["matrices"]["ac"]["percent"][0][1] is None
     with h5py.File(tmp_path / "out/voxels.hf5") as file:

