@@ -23,12 +23,16 @@ import numpy as np
 import torch
 
 from brainwavlm_fast import kernels, ops, reference
-from brainwavlm_fast.data import response_times
 from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.memory import keep_freed_memory
-from brainwavlm_fast.model import lanczos_weights
+
+from .rivals import Rival, terms
 
 RESULTS = Path(__file__).parent / "results" / "core.json"
+RIVALS = {
+    "cpu": {"torch eager": Rival("torch", "eager"), "NumPy centered": Rival("numpy", "numpy")},
+    "cuda": {"torch eager": Rival("torch", "eager"), "torch.compile": Rival("torch", "inductor")},
+}
 DELAYS = [1, 2, 3, 4]
 STORY = 300  # TRs
 GENERATOR = torch.Generator().manual_seed(0)
@@ -68,9 +72,9 @@ class Bench:
         return self.time(f"{name}, on the GPU alone", graph.replay)
 
     def peers(self, function: Callable[..., Any]) -> list[tuple[str, Callable[..., Any]]]:
-        """Plain torch as it is written and, on a GPU, compiled."""
-        found = [("torch eager", function)]
-        return found if self.device == "cpu" else [*found, ("torch.compile", torch.compile(function))]
+        """Plain torch as it is written and, on a GPU, compiled: those of :data:`RIVALS`."""
+        forms = {"torch eager": lambda: function, "torch.compile": lambda: torch.compile(function)}
+        return [(name, forms[name]()) for name in RIVALS[self.device] if name in forms]
 
     def _wait(self) -> None:
         if self.device == "cuda":
@@ -157,8 +161,7 @@ def measure_loss(bench: Bench, threads: int, n_trs: int = 500, of: str = "") -> 
         "loss forward + backward, one call",
         lambda: kernels._C.correlation(a, b, 1, None, r, None, -1 / 500, grad, np.empty((0, 6)), threads, 0),
     )
-    eager = bench.milliseconds["loss forward + backward, torch eager"]
-    return ratios | {"loss: torch eager / one call": eager / call, "loss: one call / copy bound": call / (1.5 * copy)}
+    return ratios | {"loss: one call / copy bound": call / (1.5 * copy)}
 
 
 def measure_over_time(bench: Bench, threads: int) -> dict[str, float]:
@@ -178,12 +181,12 @@ def measure_over_time(bench: Bench, threads: int) -> dict[str, float]:
     a, b = x.numpy(), y.numpy()
     read = bench.time("read of both", lambda: (a.sum(), b.sum()))
 
-    def centred() -> np.ndarray:
+    def centered() -> np.ndarray:
         u, v = a - a.mean(0), b - b.mean(0)
         return (u * v).sum(0) / np.sqrt((u * u).sum(0) * (v * v).sum(0))
 
-    numpy_centred = bench.time("correlation over time, NumPy centred", centred)
-    return {"over time: NumPy centred / ours": numpy_centred / ours, "over time: ours / read bound": ours / read}
+    numpy_centered = bench.time("correlation over time, NumPy centered", centered)
+    return {"over time: NumPy centered / ours": numpy_centered / ours, "over time: ours / read bound": ours / read}
 
 
 def measure_delays(bench: Bench, threads: int) -> dict[str, float]:
@@ -224,30 +227,16 @@ def measure_delays(bench: Bench, threads: int) -> dict[str, float]:
         "their backward, one call",
         lambda: kernels._C.delay_stack_backward(g_out, DELAYS, onsets, 0, gx, x, moments, threads, 0),
     )
-    eager, eager_back = (bench.milliseconds[f"{n}, torch eager"] for n in ("z-score and delays", "their backward"))
     return ratios | {
-        "delays: torch eager / one call": eager / call,
-        "delays, backward: torch eager / one call": eager_back / call_back,
         "delays: one call / copy bound": call / bound,
         "delays, backward: one call / copy bound": call_back / bound,
     }
 
 
-def measure_lanczos(bench: Bench) -> None:
-    """What a fused Lanczos filter could save: the sparse product of a ten-minute story's windows, and its bound."""
-    times, ends = response_times(291, context=4), np.arange(1, 2400) * 0.25
-    weights = lanczos_weights(ends, times).astype(np.float32)
-    features = np.random.default_rng(0).standard_normal((len(ends), 768)).astype(np.float32)
-    bench.time("Lanczos of a ten-minute story, sparse product", lambda: weights @ features)
-    bench.time("read of its windows' features", features.sum)
-
-
 def measure(bench: Bench, threads: int) -> dict[str, float]:
     """All times; returns the ratios."""
     ratios = measure_loss(bench, threads) | measure_over_time(bench, threads) | measure_delays(bench, threads)
-    if bench.device == "cpu":
-        measure_lanczos(bench)
-    else:
+    if bench.device == "cuda":
         ratios |= measure_loss(bench, threads, 10, " of 10 TRs")  # a step's block: few rows, each very wide
     return ratios
 
@@ -273,7 +262,7 @@ def main() -> None:
         print(f"{name:60} {value:8.2f}")
     result = {
         "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
-        "threads": options.threads,
+        **terms(RIVALS[options.device], options.threads),
         "allocator": options.allocator,
         "errors": errors,
         "milliseconds": bench.milliseconds,

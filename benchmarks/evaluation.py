@@ -39,12 +39,21 @@ from brainwavlm_fast.ridge.alphas import FIELD_ALPHAS
 from brainwavlm_fast.ridge.row_splits import ChunkBootstrap, resolve_splits
 
 from .ridge import field_ridge, zscored
+from .rivals import Rival, ratios
 
 RESULTS = Path(__file__).parent / "results" / "evaluation.json"
 ALPHAS = np.array(FIELD_ALPHAS)
 DELAYS, LOOK_AHEAD = (1, 2, 3, 4), (0, -1, -2)
 STORY, TEST_TRS = 333, 291
 Result = dict[str, Any]
+RIVALS = {
+    "encoding": {"field": Rival("", "numpy, float64")},
+    "probes": {
+        "scikit-learn, the same splits": Rival("scikit-learn", "numpy"),
+        "scikit-learn, one row left out": Rival("scikit-learn", "numpy"),
+    },
+    "features": {"transformers": Rival("transformers", "torch, eager")},
+}
 
 
 def smooth(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
@@ -203,13 +212,13 @@ def main() -> None:
         "probes": lambda: probes(options.probe_trs),
         "features": lambda: features(options.windows),
     }
-    results: dict[str, Any] = {"threads": options.threads}
+    results: dict[str, Any] = {}
     with threadpool_limits(options.threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a small alpha beside a large eigenvalue: both methods' alike
         for name in options.parts.split(","):
             print(name)
             found = parts[name]()
-            found["times_ours"] = {k: s / found["seconds"]["ours"] for k, s in found["seconds"].items()}
+            found |= ratios(found["seconds"], RIVALS[name], options.threads)
             for peer, ratio in found["times_ours"].items():
                 print(f"  {peer:32} {ratio:6.2f} times ours")
             results[name] = found

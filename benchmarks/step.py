@@ -20,6 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -27,8 +28,9 @@ from transformers import WavLMConfig, WavLMModel
 
 from brainwavlm_fast.files import provenance, write_json
 from brainwavlm_fast.memory import GIB, keep_freed_memory, peak_memory
-from brainwavlm_fast.model import Story
+from brainwavlm_fast.model import Story, products
 
+from .rivals import Rival, terms
 from .step_epoch import limited, project
 from .step_pair import QUIET, Pair, Size, seconds_of, small, system_seconds
 
@@ -36,6 +38,9 @@ RESULTS = Path(__file__).parent / "results"
 N_VOXELS = 90_000
 _WARM_UP = 2  # rounds in which the process takes the memory that later ones find
 SIZES = {"cpu": Size(1.25, 30, 14, 20), "cuda": Size(0.25, 150, 20, 30)}  # 16 windows; 121, of which 6 have no weight
+
+
+RIVALS = {"published, train mode": Rival("transformers", "torch, eager attention, MKL's products on a CPU")}
 
 
 def prove(device: str) -> dict[str, float]:
@@ -107,6 +112,16 @@ def stepper(loss_of: Callable[[], Tensor], parameters: list[Tensor]) -> Callable
     return step
 
 
+def without_onednn(step: Callable[[], None]) -> Callable[[], None]:
+    """A step whose float32 products are MKL's: half of oneDNN's rate where a processor is not Intel's."""
+
+    def run() -> None:
+        with patch.object(products, "ONEDNN_AVAILABLE", False):
+            step()
+
+    return run
+
+
 def measure(pair: Pair, rounds: int) -> dict[str, Any]:
     """Every variant, compared and timed."""
     published = pair.published()
@@ -136,6 +151,9 @@ def measure(pair: Pair, rounds: int) -> dict[str, Any]:
     steps = {"published, train mode": stepper(lambda: pair.theirs(published), list(published.trained.values()))}
     for name, (owner, story) in variants.items():
         steps[name] = stepper(partial(owner.ours, story), list(owner.trained().values()))
+    if pair.device == "cpu":
+        kept = "ours, front end kept in fp32"
+        steps[f"{kept}, products by MKL as the published one's"] = without_onednn(steps[kept])
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     system: dict[str, list[float]] = {name: [] for name in steps}
     for k in range(rounds + _WARM_UP):
@@ -153,6 +171,7 @@ def measure(pair: Pair, rounds: int) -> dict[str, Any]:
     for name, value in medians.items():
         print(f"{name:40} {value:8.4f} s a step, {ratios[name]:6.2f} times as fast as the published one")
     result = {"differences": differences, "seconds": seconds, "medians": medians, "times_as_fast": ratios}
+    result |= terms(RIVALS, torch.get_num_threads())
     if pair.device == "cuda":
         result["epoch"] = {"fp32": project(pair, fp16), "bf16": project(low, fp16)}
     return result

@@ -4,7 +4,7 @@ import importlib.metadata
 
 import pytest
 
-from benchmarks.rivals import Rival, ratios
+from benchmarks.rivals import Rival, ratios, terms
 
 
 def test_a_ratio_carries_its_terms():
@@ -19,3 +19,8 @@ def test_a_ratio_carries_its_terms():
 def test_no_ratio_without_terms(rivals, threads):
     with pytest.raises(ValueError, match="no ratio without its terms"):
         ratios({"ours": 2.0, "theirs": 7.0}, rivals, threads)
+
+
+def test_no_terms_without_a_rival():
+    with pytest.raises(ValueError, match="no ratio without its terms"):
+        terms({}, 1)
