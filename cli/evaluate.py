@@ -22,6 +22,8 @@ def evaluate(
         str | None, typer.Option("--subject", help="Of a run on several subjects, which one.", show_default="the first")
     ] = None,
     data: options.DataOption = None,
+    model: options.ModelOption = None,
+    revision: options.RevisionOption = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -59,6 +61,7 @@ def evaluate(
 
     Example: `bwlm evaluate runs/UTS02-lh`
     """
+    from brainwavlm_fast.config import Places
     from brainwavlm_fast.distributed import opened_ranks
     from brainwavlm_fast.evaluation.encoding import RidgeSettings
     from brainwavlm_fast.evaluation.evaluate import EvaluationOptions, evaluate_run, evaluation_name
@@ -76,7 +79,13 @@ def evaluate(
     keep_freed_memory()
     with opened_ranks() as ranks:
         summary = evaluate_run(
-            run, subject=subject, data=data, out=out, options=chosen, progress=progress(), ranks=ranks
+            run,
+            subject=subject,
+            places=Places(data, model, revision),
+            out=out,
+            options=chosen,
+            progress=progress(),
+            ranks=ranks,
         )
     if not ranks.is_main:
         return

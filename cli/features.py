@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import DataOption, EpochOption, JsonOption, LayersOption, StoriesOption, layer_numbers, story_names
+from . import options
 from .output import command, finish_with_json, progress
 
 
@@ -15,11 +15,13 @@ from .output import command, finish_with_json, progress
 def features(
     what: Annotated[str, typer.Argument(help="A run folder, or a WavLM: a folder, or a name on the hub.")],
     out: Annotated[Path, typer.Option("--out", help="The HDF5 file to make.")],
-    layers: LayersOption = "all",
-    stories: StoriesOption = None,
-    data: DataOption = None,
-    epoch: EpochOption = None,
-    as_json: JsonOption = False,
+    layers: options.LayersOption = "all",
+    stories: options.StoriesOption = None,
+    data: options.DataOption = None,
+    model: options.ModelOption = None,
+    revision: options.RevisionOption = None,
+    epoch: options.EpochOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Write hidden states at TR rate: a dataset (n_layers, context + n_trs, width) a story.
 
@@ -27,12 +29,20 @@ def features(
 
     Example: `bwlm features microsoft/wavlm-base-plus --layers 0-12 --data ds003020 --out wavlm.h5`
     """
+    from brainwavlm_fast.config import Places
     from brainwavlm_fast.features.export import export_features
     from brainwavlm_fast.memory import keep_freed_memory
 
     keep_freed_memory()
-    wanted, numbers = story_names(stories), layer_numbers(layers)
-    head = export_features(what, out, data=data, stories=wanted, layers=numbers, epoch=epoch, progress=progress())
+    head = export_features(
+        what,
+        out,
+        places=Places(data, model, revision),
+        stories=options.story_names(stories),
+        layers=options.layer_numbers(layers),
+        epoch=epoch,
+        progress=progress(),
+    )
     if as_json:
         finish_with_json(head)
     typer.echo(

@@ -12,6 +12,22 @@ from brainwavlm_fast.errors import ConfigError
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder of ds003020.", show_default="$BWLM_DATA, then ./ds003020")
 ]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="The runs' pre-trained WavLM, if it has moved: a folder, or a name on the hub. Other weights are refused.",
+        show_default="as the run says",
+    ),
+]
+RevisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--revision",
+        help="Commit, tag or branch of a model on the hub.",
+        show_default="the run's commit, else the main branch",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON object; tables and progress go to stderr.")
 ]

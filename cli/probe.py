@@ -14,8 +14,7 @@ from .output import command, finish_with_json, print_table, progress
 @command
 def probe(
     runs: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Run folders.", show_default="the newest in runs/, else the pre-trained model"),
+        list[Path] | None, typer.Argument(help="Run folders.", show_default="without --model the newest in runs/")
     ] = None,
     layers: options.LayersOption = "all",
     embeddings: Annotated[
@@ -36,8 +35,15 @@ def probe(
     ] = None,
     epoch: options.EpochOption = None,
     model: Annotated[
-        str, typer.Option("--model", help="WavLM to probe where there is no run: a folder, or a name on the hub.")
-    ] = "microsoft/wavlm-base-plus",
+        str | None,
+        typer.Option(
+            "--model",
+            help="Without RUNS the pre-trained WavLM to probe: a folder, or a name on the hub. With them theirs, if it "
+            "has moved; other weights are refused.",
+            show_default="as the runs say, else microsoft/wavlm-base-plus",
+        ),
+    ] = None,
+    revision: options.RevisionOption = None,
     stories: Annotated[
         int | None, typer.Option("--stories", min=1, help="Train on the first N stories only.", show_default="all")
     ] = None,
@@ -54,6 +60,7 @@ def probe(
     """
     from dataclasses import replace
 
+    from brainwavlm_fast.config import Places
     from brainwavlm_fast.figures.probes import draw_layers
     from brainwavlm_fast.memory import keep_freed_memory
     from brainwavlm_fast.probes.fit import ProbeSettings
@@ -64,7 +71,8 @@ def probe(
         settings = replace(settings, alphas=options.alpha_grid(alphas))
     chosen = ProbeOptions(options.layer_numbers(layers), epoch, embeddings, target or (), stories, settings)
     keep_freed_memory()
-    summary, folder = probe_runs(runs or [], model=model, data=data, out=out, options=chosen, progress=progress())
+    places = Places(data, model, revision)
+    summary, folder = probe_runs(runs or [], places=places, out=out, options=chosen, progress=progress())
     draw_layers(summary, folder / "layers.png")
     if as_json:
         finish_with_json(summary)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import DataOption, JsonOption, StoriesOption, story_names
+from .options import DataOption, JsonOption, RevisionOption, StoriesOption, story_names
 from .output import command, finish_with_json, progress
 
 
@@ -19,6 +19,7 @@ def text_features(
     context: Annotated[int, typer.Option("--context", help="Tokens in view at once.")] = 256,
     stories: StoriesOption = None,
     data: DataOption = None,
+    revision: RevisionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a language model's hidden states of the words that are said: (n_trs, width) a story.
@@ -31,7 +32,14 @@ def text_features(
 
     wanted = story_names(stories)
     head = export_text_features(
-        model, out, data=data, stories=wanted, layer=layer, context=context, progress=progress()
+        model,
+        out,
+        revision=revision or "",
+        data=data,
+        stories=wanted,
+        layer=layer,
+        context=context,
+        progress=progress(),
     )
     if as_json:
         finish_with_json(head)

@@ -129,14 +129,12 @@ def _configuration(data: Path | None, chosen: dict[str, Any]) -> RunConfig:
         for setting in _TABLE
         if setting.option.follows in chosen
     } | chosen
-    if Path(chosen.get("model", model.model)).is_dir():  # the run must open from any working directory
-        chosen["model"] = str(Path(chosen.get("model", model.model)).resolve())
     if "roi" in chosen:
         chosen["roi"] = with_absolute_files(chosen["roi"])
     dataset = find_dataset(data)
     chosen["subject"], *more = map(dataset.subject, subjects)
     chosen["more_subjects"] = tuple(more)
-    return RunConfig(str(dataset.root.resolve()), preset, model, train).with_settings(chosen)
+    return RunConfig(str(dataset.root.resolve()), preset, model, train).with_settings({"model": model.model} | chosen)
 
 
 def _report(summary: dict[str, Any], as_json: bool) -> None:

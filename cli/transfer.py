@@ -20,6 +20,8 @@ def transfer(
     runs: Annotated[list[Path], typer.Argument(help="Run folders that `bwlm evaluate` has been through.")],
     subjects: Annotated[str, typer.Option("--subjects", help="Who is predicted, as S01,S02,S03.")],
     data: options.DataOption = None,
+    model: options.ModelOption = None,
+    revision: options.RevisionOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path("transfer"),
     evaluation: options.EvaluationOption = "evaluation",
     chunk: options.ChunkOption = 40,
@@ -31,6 +33,7 @@ def transfer(
 
     Example: `bwlm transfer runs/UTS01-all runs/UTS02-all --subjects S01,S02,S03`
     """
+    from brainwavlm_fast.config import Places
     from brainwavlm_fast.evaluation.encoding import RidgeSettings
     from brainwavlm_fast.evaluation.transfer import transfer as evaluate_transfer
     from brainwavlm_fast.memory import keep_freed_memory
@@ -45,7 +48,7 @@ def transfer(
         runs,
         out,
         subjects=people,
-        data=data,
+        places=Places(data, model, revision),
         evaluation=evaluation,
         ridge=ridge,
         memory_gb=memory_gb,

@@ -2,6 +2,7 @@
 
 from .model import Clock, Finetune, ModelConfig, ReadoutBias, Token
 from .options import Setting, option_words, settings
+from .places import Places
 from .run import PRESETS, RunConfig, preset, preset_words
 from .serialize import as_dict, from_dict
 from .train import ActivationCheckpointing, CacheType, Loss, Parallelism, Precision, TrainConfig
@@ -15,6 +16,7 @@ __all__ = [
     "Loss",
     "ModelConfig",
     "Parallelism",
+    "Places",
     "Precision",
     "ReadoutBias",
     "RunConfig",

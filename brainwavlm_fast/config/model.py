@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from ..errors import ConfigError
@@ -28,6 +29,12 @@ class ModelConfig:
         "microsoft/wavlm-base-plus",
         "WavLM to start from: a folder, or a name on the Hugging Face hub.",
         changeable=True,  # where it is; its weights are held against those that the run began with
+    )
+    revision: str = _model(
+        "",
+        "Commit, tag or branch of a model on the hub; its main branch by default. A run records the commit.",
+        later=True,
+        changeable=True,
     )
     layer: int = _model(
         9, "Hidden state to read: 0 is the input of the first transformer layer, k the output of layer k.", bounds=ANY
@@ -81,6 +88,18 @@ class ModelConfig:
             raise ConfigError(f"stride is {self.stride}; it must not exceed window = {self.window}.")
         if not self.delays or len(set(self.delays)) < len(self.delays):
             raise ConfigError(f"delays is {self.delays}; it must be distinct whole numbers of TRs, 0 or more.")
+
+    def with_base(self, model: Path | str | None = None, revision: str | None = None) -> ModelConfig:
+        """The same settings with the pre-trained model elsewhere; whose weights those are, its digest decides.
+
+        A folder's path becomes absolute, so that it is found from any working directory; another model's revision is
+        its own.
+        """
+        if model is None:
+            return self if revision is None else replace(self, revision=revision)
+        place = str(Path(model).resolve() if Path(model).is_dir() else model)
+        own = self.revision if place == self.model else ""
+        return replace(self, model=place, revision=own if revision is None else revision)
 
     @property
     def context(self) -> int:

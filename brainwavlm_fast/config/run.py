@@ -70,7 +70,8 @@ class RunConfig:
         """The configuration with some fields, of the model's and the training's, changed."""
         model = {s.name: values[s.name] for s in settings(ModelConfig) if s.name in values}
         train = {s.name: values[s.name] for s in settings(TrainConfig) if s.name in values}
-        return replace(self, model=replace(self.model, **model), train=replace(self.train, **train))
+        base = {name: model.pop(name) for name in ("model", "revision") if name in model}
+        return replace(self, model=replace(self.model.with_base(**base), **model), train=replace(self.train, **train))
 
     def to_json(self, path: Path | str) -> None:
         """Write the configuration, and the package's version, atomically."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config import TrainConfig, as_dict
+from ..config import Places, TrainConfig, as_dict
 from ..data import Dataset, StorySplit, find_dataset, make_split
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError
@@ -62,7 +62,7 @@ def evaluate_run(
     run: Path | str,
     *,
     subject: str | None = None,
-    data: Path | str | None = None,
+    places: Places | None = None,
     out: str | None = None,
     options: EvaluationOptions | None = None,
     progress: Progress | None = None,
@@ -73,7 +73,7 @@ def evaluate_run(
     Parameters
     ----------
     run, subject : the run folder, and one of the subjects it was tuned on, by default the first.
-    data : the data set, if it is no longer where the run's configuration says.
+    places : where the data set and the base model are, if no longer where the run's configuration says.
     out : folder of the results inside ``run``, by default :func:`evaluation_name`. Same settings are read back.
     options : epochs, ridge, significance and memory.
     ranks : processes over which stories and voxels are sharded; the first one writes.
@@ -84,17 +84,17 @@ def evaluate_run(
     """
     run, options = Path(run), options or EvaluationOptions()
     progress = (progress or Progress()) if ranks.is_main else Progress()
-    config = read_run_config(run)
-    dataset = find_dataset(data if data is not None else config.data)
+    config = read_run_config(run, places)
+    dataset = find_dataset(config.data)
     tuned_on = [dataset.subject(name) for name in config.train.subjects]
     subject = _chosen_subject(tuned_on, dataset, subject, run)
     split = make_split(dataset.stories(subject), validation=config.train.validation, test=config.train.test)
     folder = _inside(run, evaluation_name(tuned_on, subject) if out is None else out)
-    store = FeatureStore(_chosen(run_sources(run), options.epochs, run), dataset, folder / "features")
+    store = FeatureStore(_chosen(run_sources(run, config), options.epochs, run), dataset, folder / "features")
     settings = {
         "subject": subject,
         "stories": {name: list(getattr(split, name)) for name in ("train", "validation", "test")},
-        "base": store.base,
+        "base": store.base["digest"],
         "epochs": {str(epoch): store.results_identity(epoch, all_stories(split)) for epoch in store.sources},
         "delays": list(config.model.delays),
         "ridge": as_dict(options.ridge),
@@ -112,6 +112,7 @@ def evaluate_run(
         "trained_on": config.train.trained_on,
         "seed": config.train.seed,
         "data": {"root": str(dataset.root), "version": dataset.version},
+        "base": store.base,
         "settings": settings,
         "config": as_dict(config),
         "provenance": provenance(),

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..config import RunConfig, as_dict
+from ..config import Places, RunConfig, as_dict
 from ..data import Dataset, StorySplit, find_dataset, make_split
 from ..errors import CheckpointError, ConfigError
 from ..features.sources import run_sources
@@ -30,7 +30,7 @@ from .score_intervals import about_intervals, gain_intervals
 
 # may differ between runs that read the same features; base models are compared by their digests
 _MAY_DIFFER = (
-    *("model", "finetune", "lora_rank", "lora_alpha", "lora_dropout"),
+    *("model", "revision", "finetune", "lora_rank", "lora_alpha", "lora_dropout"),
     *("bottleneck", "regularizers", "negative_lobes"),
 )
 _PRETRAINED = "pretrained"
@@ -52,7 +52,7 @@ def transfer(
     out: Path | str,
     *,
     subjects: Sequence[str],
-    data: Path | str | None = None,
+    places: Places | None = None,
     evaluation: str = "evaluation",
     ridge: RidgeSettings | None = None,
     memory_gb: float = 4.0,
@@ -64,7 +64,8 @@ def transfer(
     ----------
     runs : run folders that ``bwlm evaluate`` has been through.
     out : folder of the results, ``summary.json`` and ``voxels.hf5``: read back for the same settings, else refused.
-    subjects, data : who is predicted, as S02 or UTS02; the data set, by default the first run's.
+    subjects : who is predicted, as S02 or UTS02.
+    places : where the data set (by default the first run's) and the base model are, if they have moved.
     evaluation : the evaluation in each run that chose its best epoch.
     ridge, memory_gb : as in :class:`EvaluationOptions`.
 
@@ -78,10 +79,10 @@ def transfer(
     BwlmError : a run is invalid or was not evaluated, runs read different features, or ``out`` is another transfer's.
     """
     out, progress, ridge = Path(out), progress or Progress(), ridge or RidgeSettings()
-    configs = [read_run_config(Path(run)) for run in runs]
+    configs = [read_run_config(Path(run), places) for run in runs]
     if not configs:
         raise ConfigError("transfer needs at least one run folder.")
-    dataset = find_dataset(data if data is not None else configs[0].data)
+    dataset = find_dataset(configs[0].data)
     tuned = _open_runs([Path(run) for run in runs], configs, dataset, out, evaluation)
     splits = {name: _shared_split(configs, dataset, name) for name in map(dataset.subject, subjects)}
     settings = _settings(tuned, splits, ridge)
@@ -93,12 +94,10 @@ def transfer(
         bootstrap_rows(ridge, [dataset.n_trs(story) for story in split.train])
     cells, arrays = _encode_subjects(tuned, splits, ridge, memory_gb / 2, progress)
     rows, names = [run.label for run in tuned], list(splits)
-    summary = {
-        "rows": rows,
-        "columns": names,
-        "matrices": _matrices(cells, rows, names),
+    summary = {"rows": rows, "columns": names, "matrices": _matrices(cells, rows, names)} | {
         "intervals": about_intervals(max(len(split.test) for split in splits.values())),
         "data": {"root": str(dataset.root), "version": dataset.version},
+        "base": tuned[0].store.base,
         "settings": settings,
         "configs": {run.label: as_dict(run.config) for run in tuned},
         "provenance": provenance(),
@@ -117,7 +116,7 @@ def _settings(tuned: list[_Tuned], splits: Mapping[str, StorySplit], ridge: Ridg
     """Everything that the results depend on."""
     encoders = {run.label: run.store.results_identity(run.best, _heard(splits)) for run in tuned}
     return {
-        "base": tuned[0].store.base,
+        "base": tuned[0].store.base["digest"],
         "runs": {run.label: {"epoch": run.best, "encoder": encoders[run.label]} for run in tuned},
         "subjects": list(splits),
         "stories": {name: as_dict(split) for name, split in splits.items()},
@@ -140,12 +139,12 @@ def _open_runs(
         )
         if _readout_point(config) != _readout_point(configs[0]):
             raise differ
-        best, saved = _best_epoch(run, evaluation), run_sources(run)
+        best, saved = _best_epoch(run, evaluation), run_sources(run, config)
         if best not in saved:
             raise CheckpointError(f"{run} has no checkpoint of its best epoch, {best}; evaluate it again.")
         store = FeatureStore([saved[epoch] for epoch in sorted({0, best})], dataset, out / "features")
         tuned.append(_Tuned(label, config, best, store))
-        if store.base != tuned[0].store.base:
+        if store.base["digest"] != tuned[0].store.base["digest"]:
             raise differ
     return tuned
 

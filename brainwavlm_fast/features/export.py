@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cached_files import file_digest, read_cached, write_cached
-from ..config import ModelConfig, as_dict
+from ..config import ModelConfig, Places, as_dict
 from ..data import Dataset, find_dataset, response_times, story_audio, story_words
 from ..errors import BwlmError, ConfigError, suggest
 from ..model import TextModel, lanczos_weights
 from ..progress import Progress
 from ..results.folders import read_run_config
-from .sources import pretrained_source, run_source
+from .sources import Source, pretrained_source, run_source
 from .store import FeatureStore
 
 
@@ -24,13 +25,13 @@ def export_features(
     what: Path | str,
     out: Path | str,
     *,
-    data: Path | str | None = None,
+    places: Places | None = None,
     stories: Sequence[str] | None = None,
     layers: Sequence[int] | None = None,
     epoch: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Write features of a run's encoder or of a pre-trained WavLM at TR rate; returns what the file's head says.
+    """Write features of a run's encoder or of a pre-trained WavLM at TR rate; returns what the file says of itself.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ def export_features(
     out : the HDF5 file: one dataset (n_layers, context + n_trs, width) per story, whose attribute ``times`` holds the
         rows' seconds after the sound's onset; row ``context + k`` belongs to response k. Stopping loses at most one
         story's work.
-    data : the data set; by default the run's.
+    places : the data set, and a run's base model, if they have moved; the revision of a name on the hub.
     stories : by default all whose sound the data set lists.
     layers : hidden states, all by default.
     epoch : of a run; see :func:`run_source`.
@@ -48,24 +49,21 @@ def export_features(
     BwlmError : model, story or layer do not exist, or ``out`` holds other features.
     """
     out, progress = Path(out), progress or Progress()
-    is_run = (Path(what) / "checkpoints").is_dir()
-    if epoch is not None and not is_run:
-        raise ConfigError(f"--epoch is for a run; {what} is none (it has no checkpoints).")
-    source = run_source(Path(what), epoch) if is_run else pretrained_source(ModelConfig(model=str(what)))
-    dataset = find_dataset(data if data is not None or not is_run else read_run_config(Path(what)).data)
+    source, dataset = _open_source(what, epoch, places or Places())
     chosen = _stories(dataset, stories)
     store = FeatureStore([source], dataset, layers="all" if layers is None else layers)
     head = {
         "source": source.label,
         "epoch": source.epoch,
-        "base": store.base,
+        "base": store.base["digest"],
         "layers": store.layers,
         "context": store.context,
-        "model": as_dict(source.config),
+        "model": {name: value for name, value in as_dict(source.config).items() if name not in ("model", "revision")},
         "stories": {name: store.key(name, source.epoch) for name in chosen},
     }
+    about = head | {"base": store.base}
     if _is_there(out, head, progress):
-        return head
+        return about
     store.compute(chosen, progress=progress)
 
     def matrices() -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -75,14 +73,15 @@ def export_features(
     times = {
         name: response_times(dataset.n_trs(name), context=store.context, clock=source.config.clock) for name in chosen
     }
-    _write(out, head, matrices(), times)
-    return head
+    _write(out, head, matrices(), times, base=store.base)
+    return about
 
 
 def export_text_features(
     model: Path | str,
     out: Path | str,
     *,
+    revision: str = "",
     data: Path | str | None = None,
     stories: Sequence[str] | None = None,
     layer: int | None = None,
@@ -96,9 +95,10 @@ def export_text_features(
 
     Parameters
     ----------
-    model : a causal language model in Hugging Face format: a folder, or a name on the hub.
+    model, revision : a causal language model in Hugging Face format: a folder, or a name on the hub, and its commit,
+        tag or branch.
     out : the HDF5 file: one dataset (n_trs, width) per story, one row per response.
-    data, stories : as in :func:`export_features`.
+    data, stories : the data set, and by default all of its stories.
     layer : hidden state; by default the middle one.
     context : tokens in view at once.
 
@@ -111,19 +111,19 @@ def export_text_features(
     chosen = _stories(dataset, stories)
     sounds = {name: dataset.has(dataset.audio_path(name)) for name in chosen}
     spoken = {name: story_words(dataset, name, story_audio(dataset, name) if sounds[name] else None) for name in chosen}
-    opened = TextModel(model, context=context)
+    opened = TextModel(model, revision=revision, context=context)
     layer = opened.n_layers // 2 if layer is None else layer
     if not 0 <= layer <= opened.n_layers:
         raise ConfigError(f"--layer: layer {layer} does not exist; {model} has hidden states 0 to {opened.n_layers}.")
+    base = opened.record()
     head = {
-        "model": str(model),
-        "weights": opened.digest(),
+        "weights": base["digest"],
         "layer": layer,
         "context": context,
         "stories": {name: [dataset.n_trs(name), file_digest(dataset.textgrid_path(name))] for name in chosen},
     }
     if _is_there(out, head, progress):
-        return head
+        return head | {"base": base}
 
     def matrices() -> Iterator[tuple[str, NDArray[np.float32]]]:
         with progress.task("text features", len(chosen)) as advance:
@@ -135,8 +135,19 @@ def export_text_features(
                 yield name, (weights @ states).astype(np.float32)
                 advance(note=name)
 
-    _write(out, head, matrices(), {name: response_times(dataset.n_trs(name)) for name in chosen})
-    return head
+    _write(out, head, matrices(), {name: response_times(dataset.n_trs(name)) for name in chosen}, base=base)
+    return head | {"base": base}
+
+
+def _open_source(what: Path | str, epoch: int | None, places: Places) -> tuple[Source, Dataset]:
+    """The encoder and the data set of a run, or of a pre-trained model."""
+    if (Path(what) / "checkpoints").is_dir():
+        config = read_run_config(Path(what), places)
+        return run_source(Path(what), epoch, config), find_dataset(config.data)
+    if epoch is not None or places.model is not None:
+        option = "--epoch" if epoch is not None else "--model"
+        raise ConfigError(f"{option} is for a run; {what} is none (it has no checkpoints).")
+    return pretrained_source(ModelConfig().with_base(what, places.revision)), find_dataset(places.data)
 
 
 def _stories(dataset: Dataset, stories: Sequence[str] | None) -> list[str]:
@@ -161,8 +172,11 @@ def _write(
     head: dict[str, Any],
     matrices: Iterable[tuple[str, NDArray[np.float32]]],
     times: Mapping[str, NDArray[np.float64]],
+    *,
+    base: Mapping[str, Any],
 ) -> None:
     with write_cached(out, head) as file:
+        file.attrs["base"] = json.dumps(base)
         for name, values in matrices:
             file[name] = values
             file[name].attrs["times"] = times[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..config import ModelConfig
+from ..config import ModelConfig, RunConfig
 from ..errors import CheckpointError
 from ..files import read_json
 from ..results.folders import SUMMARY, read_run_config
@@ -39,14 +39,14 @@ def pretrained_source(config: ModelConfig) -> Source:
     return Source("pre-trained", replace(config, finetune="frozen", layer=0))
 
 
-def run_sources(run: Path) -> dict[int, Source]:
-    """Every saved epoch of a run, in order: epoch -> source.
+def run_sources(run: Path, config: RunConfig | None = None) -> dict[int, Source]:
+    """Every saved epoch of a run, in order: epoch -> source; by the configuration in its folder, or by another.
 
     Raises
     ------
     CheckpointError : the run has no checkpoint of its start (epoch 0), which every comparison needs.
     """
-    config = read_run_config(run)
+    config = config or read_run_config(run)
     folders = {int(path.name[6:]): path for path in (run / "checkpoints").glob("epoch-[0-9]*") if path.is_dir()}
     if 0 not in folders:
         raise CheckpointError(
@@ -56,9 +56,9 @@ def run_sources(run: Path) -> dict[int, Source]:
     return {epoch: Source(config.train.label, config.model, folders[epoch], epoch) for epoch in sorted(folders)}
 
 
-def run_source(run: Path, epoch: int | None = None) -> Source:
+def run_source(run: Path, epoch: int | None = None, config: RunConfig | None = None) -> Source:
     """An epoch of a run: the one given, else the best of its evaluation, else the last that was saved."""
-    saved = run_sources(run)
+    saved = run_sources(run, config)
     if epoch is None:
         evaluated = run / "evaluation" / SUMMARY
         epoch = read_json(evaluated).get("best_epoch") if evaluated.is_file() else max(saved)

@@ -19,7 +19,7 @@ from ..data import Dataset, audio_identity, story_audio
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError, DataError
 from ..model import Encoder, Story, cache_front_end, front_bytes, story_features
-from ..model.identity import features_identity, require_base, tuned_digest
+from ..model.identity import features_identity, tuned_digest
 from ..progress import Progress
 from .sources import Source
 
@@ -34,7 +34,7 @@ class FeatureStore:
     ----------
     sources : epoch -> the encoder's state; the epoch of the pre-trained model is None.
     layers : hidden states, rising; None for the output of the layer that the configuration reads, as in training.
-    base : digest of the pre-trained weights that are read.
+    base : what a result says of the pre-trained weights that are read: ``model``, ``commit`` and ``digest``.
     identities : epoch -> digest of what the features of that state depend on, apart from the story.
     width : feature dimension.
     """
@@ -64,14 +64,16 @@ class FeatureStore:
         self._loaded: Source | None = None
         self.layers = None if layers is None else self._existing(layers)
         self.width, self.context = encoder.width, config.context
-        self.base = encoder.base_digest if layers is None else encoder.base_digests[-1]
+        self.base = encoder.pretrained.record(all_layers=layers is not None)
         self.identities = {}
         for source in sources:
             tuned = ""
             if source.checkpoint is not None:
-                require_base(source.checkpoint, encoder.base_digest, model=config.model)
+                encoder.pretrained.require(source.checkpoint)
+                if self.layers is not None and max(self.layers) > config.layer:
+                    encoder.pretrained.require(source.checkpoint, all_layers=True)
                 tuned = tuned_digest(source.checkpoint, config)
-            self.identities[source.epoch] = features_identity(config, base=self.base, tuned=tuned)
+            self.identities[source.epoch] = features_identity(config, base=self.base["digest"], tuned=tuned)
         self._folder = folder or cache_folder("features")
 
     def _existing(self, layers: Sequence[int] | Literal["all"]) -> list[int]:

@@ -15,8 +15,9 @@ from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import CheckpointError, ConfigError
 from ..files import atomic_folder, provenance, read_json, write_json
 from ..progress import Progress
+from .base_model import MODEL_FILE
 from .encoder import Encoder
-from .identity import MODEL_FILE, TUNED_FILES
+from .identity import TUNED_FILES
 from .lora import save_adapter
 from .readout import Readout
 from .story import Story
@@ -247,13 +248,14 @@ class BrainWavLM(nn.Module):
         elif self.config.finetune == "full":
             save_tensors(path, self.encoder.wavlm.state_dict())
         save_tensors(folder / _READOUT, self.readout.state_dict())
-        commit = getattr(self.encoder.base.config, "_commit_hash", None)
-        base = {"digest": self.encoder.base_digest, "commit": commit}
-        saved = {"n_voxels": self.n_voxels, "model": as_dict(self.config), "base": base, "provenance": provenance()}
+        base = self.encoder.pretrained.checkpoint_record()
+        saved = {"n_voxels": self.n_voxels, "model": as_dict(self.config), **base, "provenance": provenance()}
         write_json(folder / MODEL_FILE, saved)
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str, *, base: Path | str | None = None) -> BrainWavLM:
+    def from_pretrained(
+        cls, folder: Path | str, *, base: Path | str | None = None, revision: str | None = None
+    ) -> BrainWavLM:
         """Open a saved model, in evaluation mode.
 
         Parameters
@@ -261,7 +263,10 @@ class BrainWavLM(nn.Module):
         folder : Path or str
             Written by :meth:`save_pretrained`.
         base : Path or str, optional
-            The pre-trained WavLM, when it has moved since.
+            The pre-trained WavLM, when it has moved since: a folder, or a name on the hub.
+        revision : str, optional
+            Commit, tag or branch of a name on the hub; by default its main branch, and where ``base``
+            is left out the commit that was tuned on.
 
         Raises
         ------
@@ -271,10 +276,8 @@ class BrainWavLM(nn.Module):
         """
         folder = Path(folder)
         saved = _read_saved(folder)
-        values = dict(saved["model"])
-        if base is not None:
-            values["model"] = str(base)
-        model = cls(from_dict(ModelConfig, values, where=str(folder / MODEL_FILE)), saved["n_voxels"])
+        config: ModelConfig = from_dict(ModelConfig, saved["model"], where=str(folder / MODEL_FILE))
+        model = cls(config.with_base(base, revision), saved["n_voxels"])
         model.load(folder)
         return model.eval()
 

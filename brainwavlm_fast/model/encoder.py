@@ -22,9 +22,11 @@ from torch.utils.checkpoint import checkpoint
 from ..config import ModelConfig, Precision
 from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError
+from .base_model import BaseModel
 from .draws import NO_DRAWS, Draws, draw
 from .front_end import convolutions
-from .identity import TUNED_FILES, base_digests, require_base
+from .hub_files import locate_model
+from .identity import TUNED_FILES, base_digests
 from .lora import load_adapter, with_lora
 from .preprocessing import normalized
 from .pretrained import load_wavlm
@@ -42,8 +44,8 @@ _FRONT_FRAMES = 6400  # of the feature encoder together, when nothing is differe
 class Encoder(nn.Module):
     """Waveform windows to one feature vector each.
 
-    ``wavlm`` is the pre-trained network, wrapped by PEFT when LoRA is on; ``front_end`` (the feature encoder) and
-    ``transformer`` are the two halves of the forward pass.
+    ``wavlm`` is the pre-trained network, wrapped by PEFT when LoRA is on, and ``pretrained`` says which it is;
+    ``front_end`` (the feature encoder) and ``transformer`` are the two halves of the forward pass.
     ``precision`` is what the transformer's large products are computed in (:meth:`use_precision`); the feature encoder,
     hidden states between layers, LoRA's updates and everything after stay in the weights' type.
     """
@@ -65,11 +67,11 @@ class Encoder(nn.Module):
             It has fewer layers than ``config.layer``.
         """
         super().__init__()
-        wavlm, layer = load_wavlm(config.model), config.layer
+        files, layer = locate_model(config.model, config.revision), config.layer
+        wavlm = load_wavlm(files)
         if layer > wavlm.config.num_hidden_layers:
             raise ConfigError(f"layer is {layer}, but {config.model} has {wavlm.config.num_hidden_layers} layers.")
-        self.base_digests = base_digests(wavlm)  # of what each hidden state depends on, as it was loaded
-        self.base_digest = self.base_digests[layer]
+        self.pretrained = BaseModel(files, base_digests(wavlm), layer)
         # The first layer holds the position bias; it stays even if only its input is read.
         upper_layers = wavlm.encoder.layers[max(layer, 1) :]
         wavlm.encoder.layers = wavlm.encoder.layers[: max(layer, 1)]
@@ -283,4 +285,4 @@ class Encoder(nn.Module):
             load_adapter(self.wavlm, path)
         elif self.finetune == "full":
             take_tensors(self.wavlm, load_tensors(path), where=path)
-        require_base(folder, self.base_digest, model=self.base.config.name_or_path)
+        self.pretrained.require(folder)

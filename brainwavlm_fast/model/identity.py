@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from ..config import ModelConfig, as_dict
 from ..errors import CheckpointError
 from ..files import read_json
 
-MODEL_FILE = "brainwavlm.json"
 TUNED_FILES = {"lora": "adapter/adapter_model.safetensors", "full": "encoder.safetensors"}
 _LAYERS = "encoder.layers."
 _WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
@@ -29,7 +27,16 @@ _ARCHITECTURE = (
 )
 _LORA = ("lora_rank", "lora_alpha")
 # no part of features in evaluation: the name of the base model, the readout's settings, and those of training alone
-_NO_PART = ("model", "delays", "bottleneck", "readout_bias", "lora_dropout", "regularizers", "negative_lobes")
+_NO_PART = (
+    "model",
+    "revision",
+    "delays",
+    "bottleneck",
+    "readout_bias",
+    "lora_dropout",
+    "regularizers",
+    "negative_lobes",
+)
 
 
 def tensors_digest(tensors: Mapping[str, Tensor], digest: Any = None) -> str:
@@ -98,39 +105,3 @@ def tuned_digest(checkpoint: Path, config: ModelConfig) -> str:
     if isinstance(saved, dict) and weights != saved.get(TUNED_FILES[config.finetune], weights):
         raise CheckpointError(f"{path} is damaged: its contents are not those that were saved.")
     return weights
-
-
-def require_base(folder: Path, digest: str, *, model: str) -> None:
-    """Refuse a saved model that was tuned on other pre-trained weights than those that were loaded.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the saved model; one without :data:`MODEL_FILE` is not checked.
-    digest : str
-        Of the pre-trained weights that were loaded, up to the layer that is read.
-    model : str
-        Where they were loaded from.
-
-    Raises
-    ------
-    CheckpointError
-        The weights are others.
-    """
-    path = folder / MODEL_FILE
-    if not path.is_file():
-        return
-    base = read_json(path).get("base")
-    if not isinstance(base, dict):
-        warnings.warn(
-            f"models saved by earlier versions do not record the weights that they were tuned on; whether {model} "
-            "still holds them is not checked.",
-            stacklevel=1,  # one place, so that it is shown once
-        )
-    elif base.get("digest") != digest:
-        commit = f", commit {base['commit']} of the hub" if base.get("commit") else ""
-        raise CheckpointError(
-            f"{folder} was tuned on a base model with digest {str(base.get('digest'))[:12]}{commit}, but {model} now "
-            f"holds weights with digest {digest[:12]}, which would give wrong numbers. Put the original model back in "
-            "its place, or train again."
-        )

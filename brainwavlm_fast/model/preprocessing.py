@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
+from .hub_files import ModelFiles
 
 FILE = "preprocessor_config.json"
 _EPS = 1e-7  # of transformers' Wav2Vec2FeatureExtractor
 
 
-def expects_normalized_sound(name: str | Path, config: Any) -> bool:
+def expects_normalized_sound(files: ModelFiles, config: Any) -> bool:
     """Whether a base model's windows must be normalized: ``do_normalize`` of the file beside its weights.
 
     Without the file, as it goes with WavLM's two layouts: models with layer norms in the feature encoder (Large) expect
@@ -27,23 +27,19 @@ def expects_normalized_sound(name: str | Path, config: Any) -> bool:
     CheckpointError
         The file is damaged, or does not say it as true or false.
     """
-    from transformers.utils import cached_file
-
-    path = cached_file(
-        str(name), FILE, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
-    )
+    path = files.find(FILE)
     if path is None:
         by_layout = bool(config.feat_extract_norm == "layer")
         if by_layout:
             warnings.warn(
-                f"{name} has no {FILE}; its feature encoder has layer norms, as WavLM Large's, so that each window of "
-                "sound is brought to zero mean and unit variance. If it was trained otherwise, add that file with "
-                '{"do_normalize": false}.',
+                f"{files.name} has no {FILE}; its feature encoder has layer norms, as WavLM Large's, so that each "
+                "window of sound is brought to zero mean and unit variance. If it was trained otherwise, add that file "
+                'with {"do_normalize": false}.',
                 stacklevel=3,
             )
         return by_layout
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))["do_normalize"]
+        found = json.loads(path.read_text(encoding="utf-8"))["do_normalize"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} must be JSON that says do_normalize; download it again.") from error
     if not isinstance(found, bool):

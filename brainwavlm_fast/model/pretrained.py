@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError
+from .hub_files import ModelFiles, first_line, locate_model
 from .preprocessing import FILE, expects_normalized_sound
 
 # What transformers' models for a task (CTC, sequences, frames, x-vectors) have beside the encoder.
@@ -23,11 +24,16 @@ _MASK = "masked_spec_embed"  # stands where SpecAugment masks frames
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
-def load_wavlm(name: str | Path) -> Any:
+def load_wavlm(model: ModelFiles | str | Path) -> Any:
     """A ``transformers`` WavLM with every key accounted for, in float32 and evaluation mode.
 
     Its configuration says as ``do_normalize`` whether its sound is normalized. The encoder of a model with a task's
     head is taken, with a warning that names the head.
+
+    Parameters
+    ----------
+    model : ModelFiles, str or Path
+        What :func:`locate_model` found, or what it is to find.
 
     Raises
     ------
@@ -37,20 +43,22 @@ def load_wavlm(name: str | Path) -> Any:
     """
     from transformers import WavLMModel
 
-    _check_is_wavlm(name)
+    files = model if isinstance(model, ModelFiles) else locate_model(model)
+    name = files.name
+    _check_is_wavlm(files)
     try:
         with quiet():  # key mismatches are raised below, with the file's name
-            model, report = WavLMModel.from_pretrained(
-                str(name), output_loading_info=True, dtype=torch.float32, attn_implementation="eager"
+            wavlm, report = WavLMModel.from_pretrained(
+                name, output_loading_info=True, dtype=torch.float32, attn_implementation="eager", **files.pinned
             )
     except Exception as error:  # transformers raises many kinds for a damaged file; each ends the same way here
         raise CheckpointError(f"{name}: the WavLM weights cannot be loaded ({_own_words(error)}).") from error
-    _account_for_keys(name, model, report)
-    for key, weight in model.state_dict().items():
+    _account_for_keys(name, wavlm, report)
+    for key, weight in wavlm.state_dict().items():
         if not torch.isfinite(weight).all():
             raise CheckpointError(f"{name}: {key} holds NaN or infinity; the model would give no features.")
-    model.config.do_normalize = expects_normalized_sound(name, model.config)
-    return model.eval()
+    wavlm.config.do_normalize = expects_normalized_sound(files, wavlm.config)
+    return wavlm.eval()
 
 
 def _account_for_keys(name: str | Path, model: Any, report: dict[str, Any]) -> None:
@@ -82,34 +90,19 @@ def save_wavlm(model: Any, folder: Path) -> None:
     (folder / FILE).write_text(json.dumps({"do_normalize": bool(getattr(model.config, "do_normalize", False))}))
 
 
-def _check_is_wavlm(name: str | Path) -> None:
-    folder = Path(name)
-    if folder.is_dir():
-        path = folder / "config.json"
-        try:
-            kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
-        except (OSError, ValueError, AttributeError) as error:
-            raise CheckpointError(
-                f"{folder} is not a model folder: {path.name} is missing or damaged. "
-                "Expected a WavLM in Hugging Face format."
-            ) from error
-        _refuse_pointers(folder)
-    elif folder.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1:
+def _check_is_wavlm(files: ModelFiles) -> None:
+    path = files.find("config.json")
+    try:
+        kind = json.loads("" if path is None else path.read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(
-            f"{name}: no such folder; give a WavLM folder, or a name such as microsoft/wavlm-base-plus."
-        )
-    else:
-        from transformers import AutoConfig
-
-        try:
-            kind = AutoConfig.from_pretrained(str(name)).model_type
-        except Exception as error:  # no network, no such name, no permission: one message
-            raise CheckpointError(
-                f"{name}: neither a folder here nor a model that could be fetched ({first_line(error)}). "
-                "Give a folder with a WavLM in Hugging Face format, or check the name and the network."
-            ) from error
+            f"{files.name} is not a model folder: config.json is missing or damaged. "
+            "Expected a WavLM in Hugging Face format."
+        ) from error
+    if files.commit is None:
+        _refuse_pointers(Path(files.name))
     if kind != "wavlm":
-        raise CheckpointError(f"{name} holds a model of type {kind!r}; a WavLM is needed (model_type 'wavlm').")
+        raise CheckpointError(f"{files.name} holds a model of type {kind!r}; a WavLM is needed (model_type 'wavlm').")
 
 
 def _refuse_pointers(folder: Path) -> None:
@@ -142,8 +135,3 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError, ConfigError
+from .hub_files import first_line, locate_model
 from .identity import tensors_digest
-from .pretrained import first_line, quiet
+from .pretrained import quiet
 
 
 class TextModel:
@@ -19,15 +21,19 @@ class TextModel:
 
     Attributes
     ----------
+    files : ModelFiles
+        Where it was loaded from.
     n_layers : int
         Hidden states are numbered 0 (embeddings) to this.
     """
 
-    def __init__(self, name: str | Path, *, context: int = 256) -> None:
+    def __init__(self, name: str | Path, *, revision: str = "", context: int = 256) -> None:
         """Open a model: a folder in Hugging Face format (safetensors), or a name on the hub.
 
         Parameters
         ----------
+        revision : str, optional
+            Commit, tag or branch of a name on the hub.
         context : int, default 256
             Tokens in view at once. Every token but a story's first has at least half of them before it.
 
@@ -42,10 +48,13 @@ class TextModel:
 
         if context < 2:
             raise ConfigError(f"--context is {context}; it must be 2 tokens or more.")
+        self.files = locate_model(name, revision, needs_owner=False)
         try:
             with quiet():
-                self._tokenizer = AutoTokenizer.from_pretrained(str(name))
-                model = AutoModel.from_pretrained(str(name), use_safetensors=True, dtype=torch.float32)
+                self._tokenizer = AutoTokenizer.from_pretrained(str(name), **self.files.pinned)
+                model = AutoModel.from_pretrained(
+                    str(name), use_safetensors=True, dtype=torch.float32, **self.files.pinned
+                )
         except Exception as error:  # transformers raises many kinds; each ends the same way here
             raise CheckpointError(
                 f"{name}: no language model could be opened ({first_line(error)}). Give a folder in Hugging Face "
@@ -60,9 +69,9 @@ class TextModel:
         self._model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         self.n_layers = int(model.config.num_hidden_layers)
 
-    def digest(self) -> str:
-        """A digest of the model's weights."""
-        return tensors_digest(self._model.state_dict())
+    def record(self) -> dict[str, Any]:
+        """What a result says of the model: ``model``, ``commit`` of the hub (None for a folder), and ``digest``."""
+        return self.files.record(tensors_digest(self._model.state_dict()))
 
     @torch.no_grad()
     def word_states(self, words: Sequence[str], layer: int) -> NDArray[np.float32]:

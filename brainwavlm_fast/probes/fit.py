@@ -169,6 +169,7 @@ def probe_sources(
         "targets": {target.name: _summarise(target, scores, start.source.label, labels) for target in targets},
         "at_the_end_of_the_grid": {label: score.at_the_end for label, score in scores.items()},
         "model": start.source.config.model,
+        "base": start.base,
         "data": {"root": str(dataset.root), "version": dataset.version},
         "settings": record,
         "provenance": provenance(),
@@ -186,7 +187,7 @@ def _settings(
     stories = [*split.train, *split.test]
     epochs = {store: store.source.epoch for store in stores}
     return {
-        "base": stores[0].base,
+        "base": stores[0].base["digest"],
         "sources": {
             store.source.label: {"fingerprint": store.results_identity(epoch, stories), "epoch": epoch}
             for store, epoch in epochs.items()
@@ -207,8 +208,8 @@ def _open_stores(sources: Sequence[Source], dataset: Dataset, layers: Sequence[i
         FeatureStore([source], dataset, layers="all" if layers is None else layers)
         for source in (sources[0].pretrained, *tuned)
     ]
-    start = features_identity(stores[0].source.config, base=stores[0].base)
-    if any(features_identity(store.source.pretrained.config, base=store.base) != start for store in stores):
+    start = features_identity(stores[0].source.config, base=stores[0].base["digest"])
+    if any(features_identity(store.source.pretrained.config, base=store.base["digest"]) != start for store in stores):
         raise ConfigError(
             "the runs start from different models, or cut windows in different ways; probe them separately."
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..config import ModelConfig, RunConfig
+from ..config import ModelConfig, Places, RunConfig
 from ..data import Dataset, StorySplit, find_dataset, make_split
 from ..errors import ConfigError
 from ..features.sources import Source, pretrained_source, run_source
@@ -41,19 +41,18 @@ class ProbeOptions:
 def probe_runs(
     runs: Sequence[Path | str],
     *,
-    model: str = "microsoft/wavlm-base-plus",
-    data: Path | str | None = None,
+    places: Places | None = None,
     out: Path | str | None = None,
     options: ProbeOptions | None = None,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], Path]:
-    """Probe the layers of runs, of the newest run in ``runs/``, or of a pre-trained model where there is none.
+    """Probe the layers of runs, or of a pre-trained model; with neither, of the newest run in ``runs/``, if any.
 
     Parameters
     ----------
     runs : run folders; their held-out stories must be the same.
-    model : the pre-trained model, where there is no run.
-    data : the data set, if it is no longer where the first run's configuration says.
+    places : where the data set (by default the first run's) and the base model are, if they have moved; without a
+        run, the data set and the model that is probed, by default the paper's.
     out : folder of the results; by default ``RUN/probes`` for one run and ``probes`` otherwise.
     options : layers, epoch, targets and how probes are fitted.
 
@@ -61,26 +60,26 @@ def probe_runs(
     -------
     The summary of :func:`probe_sources`, and the folder.
     """
-    progress, options = progress or Progress(), options or ProbeOptions()
+    progress, options, places = progress or Progress(), options or ProbeOptions(), places or Places()
     folders = [Path(run) for run in runs]
-    if not folders and (newest := _newest(Path("runs"))) is not None:
+    if not folders and places.model is None and (newest := _newest(Path("runs"))) is not None:
         folders = [newest]
         progress.say(f"probing the newest run, {newest}.")
     sources: list[Source]
     if folders:
-        configs = [read_run_config(folder) for folder in folders]
-        dataset = find_dataset(data if data is not None else configs[0].data)
+        configs = [read_run_config(folder, places) for folder in folders]
+        dataset = find_dataset(configs[0].data)
         if len({(config.train.validation, config.train.test) for config in configs}) > 1:
             raise ConfigError(
                 "the runs hold out different stories; a story that one of them trained on cannot test it."
             )
         split = _common([_split(config, dataset) for config in configs])
-        sources = [run_source(folder, options.epoch) for folder in folders]
+        sources = [run_source(f, options.epoch, config) for f, config in zip(folders, configs, strict=True)]
     else:
-        dataset = find_dataset(data)
-        progress.say(f"no run in runs/: probing the pre-trained {model}.")
+        dataset, model = find_dataset(places.data), ModelConfig().with_base(places.model, places.revision)
+        progress.say(f"no run was given: probing the pre-trained {model.model}.")
         split = make_split(dataset.stories(dataset.subjects()[0]))
-        sources = [pretrained_source(ModelConfig(model=model))]
+        sources = [pretrained_source(model)]
     split = replace(split, train=split.train[: options.n_stories])
     targets = _targets(dataset, split, sources[0].config, options)
     folder = Path(out) if out is not None else (folders[0] / "probes" if len(folders) == 1 else Path("probes"))

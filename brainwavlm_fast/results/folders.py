@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 from numpy.typing import NDArray
 
-from ..config import RunConfig
+from ..config import Places, RunConfig
 from ..errors import BwlmError, CheckpointError
 from ..files import atomic_path, read_json
 
@@ -17,12 +17,18 @@ SUMMARY = "summary.json"
 _END_OF_GRID = 1 / 3  # share of voxels or dimensions at an end of the grid of alphas that is worth a warning
 
 
-def read_run_config(run: Path) -> RunConfig:
-    """The configuration of a run folder; anything else is a :class:`CheckpointError`."""
+def read_run_config(run: Path, places: Places | None = None) -> RunConfig:
+    """The configuration of a run folder, in which things are where they are now.
+
+    Raises
+    ------
+    CheckpointError
+        The folder is none of a run.
+    """
     path = run / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{run} is not a run (no config.json); give the folder that `bwlm train --out` made.")
-    return RunConfig.from_json(path)
+    return (places or Places()).update(RunConfig.from_json(path))
 
 
 def finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:

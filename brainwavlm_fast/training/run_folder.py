@@ -52,7 +52,13 @@ def start_run(run: Path | str, config: RunConfig, *, progress: Progress | None =
     run, progress = Path(run), progress or Progress()
     with opened_ranks() as ranks:
         progress = progress if ranks.is_main else Progress()
-        gradient = _make_gradient(config, _open(config, ranks, progress, run_to_be=run), ranks)
+
+        def checked() -> RunConfig:
+            _refuse_used(run)
+            return _open_base(config)
+
+        config = ranks.broadcast_from_main(checked)
+        gradient = _make_gradient(config, _open(config, ranks, progress), ranks)
         config = _settle_memory(config, gradient, progress)
         with _claimed(run, ranks):
             if ranks.is_main:
@@ -106,6 +112,7 @@ def resume_run(
             clear_unfinished(run)
         checkpoint = ranks.broadcast_from_main(lambda: latest_checkpoint(run))
         require_same_settings(checkpoint, config)
+        config = ranks.broadcast_from_main(lambda: _open_base(config, checkpoint))
         training_data = _open(config, ranks, progress)
         _require_same_voxels(run, training_data)
         gradient = _make_gradient(config, training_data, ranks)
@@ -114,14 +121,19 @@ def resume_run(
         return _train(run, _settle_memory(config, gradient, progress), gradient, checkpoint, progress)
 
 
-def _open(config: RunConfig, ranks: Ranks, progress: Progress, *, run_to_be: Path | None = None) -> TrainingData:
-    """The data; the first rank alone checks that the folder is free and reads every response."""
+def _open_base(config: RunConfig, checkpoint: Path | None = None) -> RunConfig:
+    """The configuration with the hub's commit of the base model, whose faults are said before any data are read."""
+    with keyed(config.train.seed):  # nothing of it stays
+        pretrained = Encoder(config.model).pretrained
+    if checkpoint is not None:
+        pretrained.require(checkpoint)
+    return config.with_settings({"revision": pretrained.files.commit or ""})
+
+
+def _open(config: RunConfig, ranks: Ranks, progress: Progress) -> TrainingData:
+    """The data; the first rank alone reads every response."""
 
     def check() -> tuple[StorySplit, dict[str, SubjectData]]:
-        if run_to_be is not None:
-            _refuse_used(run_to_be)
-        with keyed(config.train.seed):  # nothing of it stays
-            Encoder(config.model)  # what is wrong with the model is said before gigabytes of responses are read
         return choose_voxels(config, Dataset(Path(config.data)), progress)
 
     split, subjects = ranks.broadcast_from_main(check)
@@ -175,7 +187,8 @@ def _train(
     model, training_data, train, ranks = gradient.model, gradient.training_data, config.train, gradient.ranks
     optimizer = make_optimizer(model, train)
     position, fresh = Position(0, 0, 0), checkpoint is None
-    about = {"started": training_data.summary(), "config": as_dict(config)} if fresh else {"resumed": True}
+    about: dict[str, Any] = {"base": model.encoder.pretrained.record()}
+    about |= {"started": training_data.summary(), "config": as_dict(config)} if fresh else {"resumed": True}
     if checkpoint is not None:
         blocks = len(training_data.blocks)
         position, gradient.carried_context = load_checkpoint(checkpoint, model, optimizer, blocks_per_epoch=blocks)
@@ -221,6 +234,7 @@ def _summary(run: Path, config: RunConfig, loop: Loop, seconds: float, cache_sta
     return {
         "run": str(run),
         "config": as_dict(config),
+        "base": loop.gradient.model.encoder.pretrained.record(),
         "data": {"version": training_data.dataset.version, "subject": config.train.subject, **training_data.summary()},
         "steps": loop.position.step,
         "epochs": loop.position.epoch,

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
+from brainwavlm_fast.config import Places
 from brainwavlm_fast.data import Dataset, load_audio, make_split
 from brainwavlm_fast.errors import BwlmError, CheckpointError, ConfigError, DataError
 from brainwavlm_fast.evaluation.encoding import EncodingSettings, RidgeSettings, encode
@@ -187,13 +188,13 @@ def test_a_simulated_brains_teacher_is_reported(run: Path, tree: Path, tmp_path:
     values = np.linspace(0.1, 0.5, N_VOXELS)
     with h5py.File(planted / "truth/UTS02.hf5", "w") as file:
         file["teacher_ridge"] = values
-    summary = evaluate_run(run, data=planted, options=OPTIONS)
+    summary = evaluate_run(run, places=Places(planted), options=OPTIONS)
     kept = np.delete(values, [NAN_VOXEL, CONSTANT_VOXEL])
     assert summary["encoding"]["all"]["teacher"] == pytest.approx(kept.mean())
     with h5py.File(planted / "truth/UTS02.hf5", "w") as file:
         file["teacher_ridge"] = values[:-1]
     with pytest.raises(DataError, match="30 voxels"):
-        evaluate_run(run, data=planted, options=OPTIONS, out="again")
+        evaluate_run(run, places=Places(planted), options=OPTIONS, out="again")
 
 
 def test_significance_and_noise_ceiling_of_the_test_story(run: Path, tree: Path, tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ def test_significance_and_noise_ceiling_of_the_test_story(run: Path, tree: Path,
     repeats[:, :, 5] = repeats[0, :, 5]
     with h5py.File(path, "a") as file:
         file["individual_repeats"] = repeats
-    summary = evaluate_run(run, data=planted, options=replace(OPTIONS, n_permutations=50))
+    summary = evaluate_run(run, places=Places(planted), options=replace(OPTIONS, n_permutations=50))
     with h5py.File(run / "evaluation/voxels.hf5") as file:
         arrays = {name: file[name][:] for name in ("noise_ceiling", "normalised/tuned", "encoding/tuned")}
         p, q = file["significance/tuned/p"][:], file["significance/tuned/q"][:]
@@ -244,7 +245,7 @@ def test_runs_that_will_not_do(run: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="--out"):
             evaluate_run(run, out=name)
     with pytest.raises(DataError, match="no such data folder"):
-        evaluate_run(run, data=tmp_path / "nowhere")
+        evaluate_run(run, places=Places(tmp_path / "nowhere"))
     weights = run / "checkpoints/epoch-001/adapter/adapter_model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-50])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from brainwavlm_fast.config import ModelConfig, RunConfig
+from brainwavlm_fast.config import ModelConfig, Places, RunConfig
 from brainwavlm_fast.errors import BwlmError, CheckpointError
 from brainwavlm_fast.evaluation.encoding import RidgeSettings
 from brainwavlm_fast.evaluation.evaluate import EvaluationOptions, evaluate_run
@@ -63,17 +63,17 @@ def test_resume_refuses_another_base(config: RunConfig, base: Path, tmp_path: Pa
 
 
 def test_probes_of_a_run_refuse_another_base(own_run: Path, base: Path, tree: Path) -> None:
-    probe_runs([own_run], data=tree, options=PROBES)
+    probe_runs([own_run], places=Places(tree), options=PROBES)
     change_weight(base)
     with pytest.raises(CheckpointError, match=REFUSED):
-        probe_runs([own_run], data=tree, options=PROBES)
+        probe_runs([own_run], places=Places(tree), options=PROBES)
 
 
 def test_features_of_a_run_refuse_another_base(own_run: Path, base: Path, tree: Path, tmp_path: Path) -> None:
-    export_features(own_run, tmp_path / "a.h5", data=tree, layers=[2], stories=["bicycle"])
+    export_features(own_run, tmp_path / "a.h5", places=Places(tree), layers=[2], stories=["bicycle"])
     change_weight(base)
     with pytest.raises(CheckpointError, match=REFUSED):
-        export_features(own_run, tmp_path / "b.h5", data=tree, layers=[2], stories=["bicycle"])
+        export_features(own_run, tmp_path / "b.h5", places=Places(tree), layers=[2], stories=["bicycle"])
 
 
 def test_transfer_refuses_another_base(own_run: Path, base: Path, tmp_path: Path) -> None:
@@ -88,16 +88,16 @@ def test_a_changed_model_is_probed_and_exported_anew(base: Path, tree: Path, tmp
     options = replace(PROBES, layers=[0, 1])
 
     def values(path: str) -> np.ndarray:
-        export_features(base, path, data=tree, layers=[0, 1], stories=["bicycle"])
+        export_features(base, path, places=Places(tree), layers=[0, 1], stories=["bicycle"])
         with h5py.File(path) as file:
             return file["bicycle"][:]
 
-    before, _ = probe_runs([], model=str(base), data=tree, options=options, out="a")
+    before, _ = probe_runs([], places=Places(tree, base), options=options, out="a")
     first = values("a.h5")
     change_weight(base)
     with pytest.raises(BwlmError, match=r"other settings \(base, sources\)"):
-        probe_runs([], model=str(base), data=tree, options=options, out="a")
-    after, _ = probe_runs([], model=str(base), data=tree, options=options, out="b")
+        probe_runs([], places=Places(tree, base), options=options, out="a")
+    after, _ = probe_runs([], places=Places(tree, base), options=options, out="b")
     scores = [summary["targets"]["mel"]["pretrained"] for summary in (before, after)]
     assert scores[0][0] == scores[1][0]  # the weight is in the first layer
     assert scores[0][1] != scores[1][1]
@@ -134,7 +134,7 @@ def test_training_every_weight_does_not_change_what_is_recorded_of_the_base(base
             parameter.add_(0.1)
     model.save_pretrained(tmp_path / "saved")
     opened = BrainWavLM.from_pretrained(tmp_path / "saved")
-    assert opened.encoder.base_digest == open_encoder(base, layer=2).base_digest
+    assert opened.encoder.pretrained.digest == open_encoder(base, layer=2).pretrained.digest
 
 
 def test_digests_tell_names_types_shapes_and_values_apart() -> None:
@@ -154,10 +154,10 @@ def test_digests_tell_names_types_shapes_and_values_apart() -> None:
 
 
 def test_what_the_architecture_says_is_part_of_the_base(base: Path) -> None:
-    before = open_encoder(base, layer=2).base_digest
+    before = open_encoder(base, layer=2).pretrained.digest
     path = base / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"layer_norm_eps": 1e-3}))
-    assert open_encoder(base, layer=2).base_digest != before
+    assert open_encoder(base, layer=2).pretrained.digest != before
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from brainwavlm_fast.cli.main import app
+from brainwavlm_fast.config import Places
 from brainwavlm_fast.data import Dataset, StorySplit, load_audio
 from brainwavlm_fast.errors import BwlmError, ConfigError, DataError
 from brainwavlm_fast.features.sources import run_source
@@ -106,7 +107,7 @@ def test_what_a_layer_holds_linearly_is_found_and_noise_is_not(run: Path, tree: 
 def test_runs_are_compared_with_the_model_they_started_from(run: Path, spoken: Path, tmp_path: Path) -> None:
     summary, folder = probe_runs(
         [run],
-        data=spoken,
+        places=Places(spoken),
         options=ProbeOptions(embeddings=spoken / "glove.txt", settings=SETTINGS),
         out=tmp_path / "out",
     )
@@ -126,13 +127,17 @@ def test_runs_are_compared_with_the_model_they_started_from(run: Path, spoken: P
 def test_epoch_0_changes_nothing_and_two_runs_have_a_spread(
     run: Path, spoken: Path, tmp_path: Path, tiny_wavlm: Path
 ) -> None:
-    start, _ = probe_runs([run], data=spoken, options=ProbeOptions([1, 2], 0, settings=SETTINGS), out=tmp_path / "a")
+    start, _ = probe_runs(
+        [run], places=Places(spoken), options=ProbeOptions([1, 2], 0, settings=SETTINGS), out=tmp_path / "a"
+    )
     np.testing.assert_allclose(start["targets"]["mel"]["improvement"], 0, atol=1e-6)
     other = make_run(tmp_path / "other", spoken, tiny_wavlm)
     config = json.loads((other / "config.json").read_text())
     config["train"]["roi"] = "ac"
     (other / "config.json").write_text(json.dumps(config))
-    both, _ = probe_runs([run, other], data=spoken, options=ProbeOptions([2], settings=SETTINGS), out=tmp_path / "b")
+    both, _ = probe_runs(
+        [run, other], places=Places(spoken), options=ProbeOptions([2], settings=SETTINGS), out=tmp_path / "b"
+    )
     assert both["targets"]["mel"]["sem"] == [0.0]  # the same adapter twice
     assert list(both["targets"]["mel"]["tuned"]) == ["UTS02-nonac", "UTS02-ac"]
 
@@ -225,7 +230,7 @@ def test_without_a_run_the_newest_or_the_pretrained_model(
     arguments = ["probe", "--data", spoken, "--model", tiny_wavlm, "--chunk", 4, "--layers", "1", "--out", "a"]
     alone = bwlm(*arguments)
     assert alone.exit_code == 0, alone.output
-    assert "no run in runs/" in alone.stderr
+    assert "no run was given: probing the pre-trained" in alone.stderr
     assert "name a GloVe file with --embeddings" in alone.stdout
     assert json.loads((tmp_path / "a/summary.json").read_text())["targets"]["mel"]["improvement"] is None
     shutil.copytree(run, tmp_path / "runs/mine")
@@ -286,5 +291,5 @@ def test_a_language_models_states_are_probed(run: Path, spoken: Path, tmp_path: 
 def test_bad_input_is_named(run: Path, spoken: Path, tmp_path: Path, change, error, message) -> None:
     options = ProbeOptions(**{"settings": SETTINGS, **change})
     with pytest.raises(error, match=message):
-        probe_runs([run], data=spoken, out=tmp_path / "out", options=options)
+        probe_runs([run], places=Places(spoken), out=tmp_path / "out", options=options)
     assert not (tmp_path / "out/summary.json").exists()

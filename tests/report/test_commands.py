@@ -60,9 +60,10 @@ def test_training_is_repeated_with_the_same_configuration(monkeypatch, small_tre
 
 
 OTHER_VALUES = {
-    "model": "other/wavlm", "layer": 6, "token": "mean", "window": 2.5, "stride": 0.125, "lanczos_lobes": 2,
-    "negative_lobes": False, "clock": "scanner", "delays": (0, 2, 5), "finetune": "full", "lora_rank": 8,
-    "lora_alpha": 16.5, "lora_dropout": 0.0, "bottleneck": 0, "readout_bias": "uniform", "regularizers": False,
+    "model": "other/wavlm", "revision": "v1.1", "layer": 6, "token": "mean", "window": 2.5, "stride": 0.125,
+    "lanczos_lobes": 2, "negative_lobes": False, "clock": "scanner", "delays": (0, 2, 5), "finetune": "full",
+    "lora_rank": 8, "lora_alpha": 16.5, "lora_dropout": 0.0, "bottleneck": 0, "readout_bias": "uniform",
+    "regularizers": False,
     "subject": "UTS03", "roi": "lh & svg:V1", "target": "/data/my target.hf5", "validation": ("a", "b"),
     "test": ("c",), "loss": "mse", "block_size": 25, "block_context": False, "lr_encoder": 3e-3,
     "lr_readout": 1.2345678901e-5, "epochs": 3, "seed": 7, "story_order": "python", "precision": "bf16",
