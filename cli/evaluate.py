@@ -11,9 +11,6 @@ import typer
 from . import options
 from .output import finish_with_json, print_table, progress, shared_command
 
-_LABELS = {"all": "whole cortex", "ac": "auditory cortex (AC)", "nonac": "rest (all but AC)"}
-_LABELS |= {"lh": "left hemisphere", "rh": "right hemisphere"}
-
 
 @shared_command
 def evaluate(
@@ -98,21 +95,22 @@ def evaluate(
 
 
 def _print(summary: dict[str, Any], folder: Path) -> None:
-    from brainwavlm_fast.results.folders import interval_words, teacher_score
+    from brainwavlm_fast.figures.style import explain_sets, sets_in_order
+    from brainwavlm_fast.results.folders import interval_words, read_run_config, teacher_score
 
-    rows, intervals = [], []
-    for name, label in (_LABELS | {name: name for name in summary["encoding"] if name not in _LABELS}).items():
-        if name in summary["encoding"]:
-            numbers = summary["encoding"][name]
-            before, after = numbers["pretrained"], numbers["tuned"]
-            gain = f"{100 * (after / before - 1):+.1f} %" if before and after is not None and before > 0 else "-"
-            scores = [_number(before), _number(after), gain, _number(teacher_score(numbers))]
-            forms = {"pretrained": ".3f", "tuned": ".3f", "percent": "+.1f"}
-            intervals.append([label, *(interval_words(numbers, name, form) or "-" for name, form in forms.items())])
-            rows.append([label, *scores, f"{numbers['n_voxels']:,}"])
+    rows, intervals, train = [], [], read_run_config(folder.parent).train
+    for name in sets_in_order(summary["encoding"]):
+        label, numbers = train.set_as_written(name), summary["encoding"][name]
+        before, after = numbers["pretrained"], numbers["tuned"]
+        gain = f"{100 * (after / before - 1):+.1f} %" if before and after is not None and before > 0 else "-"
+        scores = [_number(before), _number(after), gain, _number(teacher_score(numbers))]
+        forms = {"pretrained": ".3f", "tuned": ".3f", "percent": "+.1f"}
+        intervals.append([label, *(interval_words(numbers, name, form) or "-" for name, form in forms.items())])
+        rows.append([label, *scores, f"{numbers['n_voxels']:,}"])
     stories = ", ".join(summary["settings"]["stories"]["test"])
     title = f"{summary['subject']}, tuned on {summary['trained_on']}: mean correlation on {stories}"
     print_table(title, ["voxels", "pre-trained", "tuned", "gain", "teacher", "n"], rows)
+    typer.echo(explain_sets(summary["encoding"]))
     if about := summary.get("intervals"):
         title = f"{100 * about['level']:.0f} % intervals, over {about['over']}"
         print_table(title, ["voxels", "pre-trained", "tuned", "gain in %"], intervals)

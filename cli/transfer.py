@@ -12,8 +12,6 @@ from brainwavlm_fast.errors import ConfigError
 from . import options
 from .output import command, finish_with_json, print_table, progress
 
-_TITLES = {"all": "whole cortex", "ac": "auditory cortex", "nonac": "all but auditory cortex"}
-
 
 @command
 def transfer(
@@ -60,14 +58,14 @@ def transfer(
 
 
 def _print(summary: dict[str, Any], out: Path) -> None:
+    from brainwavlm_fast.figures.style import explain_sets
     from brainwavlm_fast.results.folders import transfer_cells
 
     for voxels, matrix in summary["matrices"].items():
         rows = [["pre-trained, r", *("-" if r is None else f"{r:.4f}" for r in matrix["pretrained"])]]
         for k, label in enumerate(summary["rows"]):
             rows.append([f"tuned on {label}, %", *transfer_cells(matrix, k)])
-        title = f"Change on the test story, {_TITLES.get(voxels, voxels)}"
-        print_table(title, ["predicted:", *summary["columns"]], rows)
+        print_table(f"Change on the test story, {voxels}", ["predicted:", *summary["columns"]], rows)
         for label, pooled in matrix.get("pooled", {}).items():
             if pooled:
                 low, high = pooled["interval"]
@@ -75,4 +73,5 @@ def _print(summary: dict[str, Any], out: Path) -> None:
                     f"{label} over {pooled['n']} subjects (random effects): {pooled['estimate']:+.1f} % "
                     f"[{low:+.1f}, {high:+.1f}], between subjects {pooled['tau']:.1f} %."
                 )
+    typer.echo(explain_sets(summary["matrices"]))
     typer.echo(f"Results: {out / 'summary.json'}, and voxels.hf5 beside it.")

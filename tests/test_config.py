@@ -145,8 +145,12 @@ def test_a_configuration_from_before_a_field_was_there_opens(tmp_path):
 )
 def test_an_expression_of_voxel_sets_has_a_name_for_files(roi, name):
     train = TrainConfig(roi=roi)
-    assert train.roi_name == train.trained_on == name
-    assert TrainConfig(roi=roi, target="/x/llama.hf5").trained_on == "llama"
+    assert train.roi_name == name
+    assert train.trained_on == train.set_as_written(name) == roi  # for people: as they asked for it
+    assert train.set_as_written("lh") == "lh"
+    assert train.label == f"{train.subject}-{name}"
+    other = TrainConfig(roi=roi, target="/x/llama.hf5")
+    assert (other.trained_on, other.label) == ("llama", f"{train.subject}-llama")
 
 
 def test_a_configuration_under_older_names_opens(tmp_path):

@@ -143,8 +143,8 @@ class TrainConfig:
 
     @property
     def label(self) -> str:
-        """The name of a run, for people: subjects, and voxel set or target."""
-        return f"{'+'.join(self.subjects)}-{self.trained_on}"
+        """The name of a run, and of its folder: subjects, and voxel set as one word or target."""
+        return f"{'+'.join(self.subjects)}-{Path(self.target).stem if self.target else self.roi_name}"
 
     @property
     def roi_name(self) -> str:
@@ -154,5 +154,9 @@ class TrainConfig:
 
     @property
     def trained_on(self) -> str:
-        """The voxel set's name, or the target's, for people."""
-        return Path(self.target).stem if self.target else self.roi_name
+        """The voxel set as it was asked for, or the target's name, for people."""
+        return Path(self.target).stem if self.target else self.roi
+
+    def set_as_written(self, name: str) -> str:
+        """A voxel set's name in results, for people: the run's own as it was asked for, others are names already."""
+        return self.roi if name == self.roi_name else name

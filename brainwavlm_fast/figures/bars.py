@@ -13,7 +13,7 @@ from ..errors import ConfigError, suggest
 from ..results.saved import Saved, SavedRun
 from ..stats.intervals import mean_interval
 from ..stats.pooled import within_subject_sem
-from .style import COLORS, PAGE, SETS, Drawing, NothingToDraw, legend_below, new_figure, on_paper, set_name, tidy
+from .style import COLORS, PAGE, SETS, Drawing, NothingToDraw, explain_sets, legend_below, new_figure, on_paper, tidy
 
 ErrorBars = Literal["interval", "sem", "sem-morey"]
 PRETRAINED = "pre-trained"
@@ -147,8 +147,9 @@ class _Bars:
             for model, value, (low, high) in of_models:
                 ends = f" [{low:.{digits}f}, {high:.{digits}f}]" if np.isfinite(low) else ""
                 texts.append(f"{model} {value:.{digits}f}{unit}{ends}")
-            numbers.append(f"{set_name(group.name)}: {', '.join(texts)}")
-        caption = f"{what}, {who}. {self._error_words()}{self._table.left_out()}"
+            numbers.append(f"{group.name}: {', '.join(texts)}")
+        named = explain_sets(group.name for group in self._groups)
+        caption = f"{what}, {who}. {self._error_words()}{self._table.left_out()} {named}".strip()
         return Drawing(self.figure, caption, f"Bars. {what}. {'; '.join(numbers)}.")
 
     def _error_words(self) -> str:
@@ -180,7 +181,7 @@ def _draw(table: _Table, groups: Sequence[_Group], models: Sequence[str], errors
         for center, group in zip(centers, groups if len(table.complete) > 1 else (), strict=False):
             spots = center + width * offsets[: len(group.values)]
             axes.plot(spots, group.values[:, k], "o", color="black", markersize=1.8, linestyle="none")
-    axes.set_xticks(range(len(groups)), [set_name(group.name).replace(" ", "\n", 1) for group in groups])
+    axes.set_xticks(range(len(groups)), [group.name for group in groups])
     axes.tick_params(axis="x", length=0)
     legend_below(figure, axes, columns=2)
     return _Bars(figure, axes, table, groups, models[first:], errors)

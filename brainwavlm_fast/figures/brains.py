@@ -107,8 +107,8 @@ def run_maps(run: SavedRun) -> list[VoxelMap]:
     before, after = arrays["encoding/pretrained"], arrays["encoding/tuned"]
     change = "Change in Pearson r (tuned minus pre-trained)"
     return [
-        VoxelMap("gain", f"{run.subject}, {run.model}: change by tuning", change, after, before),
-        VoxelMap("tuned", f"{run.subject}, {run.model}", PEARSON, after),
+        VoxelMap("gain", f"{run.title}: change by tuning", change, after, before),
+        VoxelMap("tuned", run.title, PEARSON, after),
         VoxelMap("pretrained", f"{run.subject}, pre-trained", PEARSON, before),
     ]
 

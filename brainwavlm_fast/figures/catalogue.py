@@ -60,7 +60,9 @@ def plan(
             yield Planned(kind, kind, everything, partial(draw_epoch_changes, saved))
         elif kind == "probes":
             inputs = digest(folder for folder, _ in saved.probes)
-            yield Planned(kind, kind, inputs, partial(draw_probe_improvement, [summary for _, summary in saved.probes]))
+            written = {run.config.train.roi_name: run.config.train.roi for run in saved.runs}
+            probes = [summary for _, summary in saved.probes]
+            yield Planned(kind, kind, inputs, partial(draw_probe_improvement, probes, written))
         elif kind == "transfer":
             for folder, summary in saved.transfers:
                 name = "transfer" if len(saved.transfers) == 1 else f"transfer-{folder.resolve().name}"

@@ -19,7 +19,6 @@ from .style import (
     new_figure,
     on_paper,
     save_png,
-    set_name,
     tidy,
 )
 
@@ -28,7 +27,7 @@ _LINES = {"lora": "-", "full": "--", "frozen": ":"}
 
 
 def draw_epoch_curves(summary: Mapping[str, Any], path: Path | str) -> Path:
-    """Draw validation and test correlation against epoch for the whole cortex, auditory cortex and the rest.
+    """Draw validation and test correlation against epoch for ``all``, ``ac`` and ``nonac``.
 
     Parameters
     ----------
@@ -50,7 +49,7 @@ def draw_epoch_curves(summary: Mapping[str, Any], path: Path | str) -> Path:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         tidy(axes)
         for name, (color, marker) in _SETS.items():
-            _draw_set(axes, summary, name, kind, set_name(name), color, marker)
+            _draw_set(axes, summary, name, kind, color, marker)
     panels[0].set_ylabel("Encoding performance\n(mean Pearson r over voxels)")
     if all(point["validation"][name] is None for point in summary["curve"] for name in point["validation"]):
         panels[0].text(0.5, 0.5, "no validation story", ha="center", transform=panels[0].transAxes, color="0.4")
@@ -75,15 +74,15 @@ def draw_epoch_changes(saved: Saved) -> Drawing:
     figure = new_figure(COLUMN if len(panels_of) == 1 else PAGE, 2.8)
     panels = figure.subplots(1, len(panels_of), squeeze=False, sharey=True)[0]
     kinds = (
-        list(dict.fromkeys(run.config.train.trained_on for run in curves)) if apart else [run.label for run in curves]
+        list(dict.fromkeys(run.config.train.trained_on for run in curves)) if apart else [run.title for run in curves]
     )
     for axes, runs in zip(panels, panels_of, strict=True):
         tidy(axes)
         axes.axhline(0, color="0.3", linewidth=0.7)
         for run in runs:
-            k = kinds.index(run.config.train.trained_on if apart else run.label)
+            k = kinds.index(run.config.train.trained_on if apart else run.title)
             style = {"color": COLORS[k % 6], "marker": MARKERS[k % 6], "linestyle": _LINES[run.config.model.finetune]}
-            axes.plot(*zip(*curves[run], strict=True), label=run.model if apart else run.label, **style)
+            axes.plot(*zip(*curves[run], strict=True), label=run.model if apart else run.title, **style)
         axes.set_xlabel("Epoch (0 = pre-trained)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if apart:
@@ -91,9 +90,9 @@ def draw_epoch_changes(saved: Saved) -> Drawing:
     panels[0].set_ylabel("Change of validation performance (%)")
     legend_below(figure, *panels, columns=2)
     numbers = "; ".join(
-        f"{run.label} {points[-1][1]:+.1f} % at epoch {points[-1][0]}" for run, points in curves.items()
+        f"{run.title} {points[-1][1]:+.1f} % at epoch {points[-1][0]}" for run, points in curves.items()
     )
-    left_out = [run.label for run in saved.evaluated if run not in curves]
+    left_out = [run.title for run in saved.evaluated if run not in curves]
     return Drawing(
         figure,
         "Change of mean encoding performance on the validation stories, over the voxels trained on. Solid: with LoRA; "
@@ -125,7 +124,7 @@ def _why_no_curve(saved: Saved) -> str:
     )
 
 
-def _draw_set(axes: Any, summary: Mapping[str, Any], name: str, kind: str, label: str, color: str, marker: str) -> None:
+def _draw_set(axes: Any, summary: Mapping[str, Any], name: str, kind: str, color: str, marker: str) -> None:
     points = [(point["epoch"], point[kind][name]) for point in summary["curve"] if point[kind].get(name) is not None]
     if not points:
         return
@@ -139,10 +138,10 @@ def _draw_set(axes: Any, summary: Mapping[str, Any], name: str, kind: str, label
         markersize=4,
         markerfacecolor="white",
         linewidth=1.5,
-        label=f"{label} ({numbers['n_voxels']:,} voxels)",
+        label=f"{name} ({numbers['n_voxels']:,} voxels)",
     )
     best = [point for point in points if point[0] == summary["best_epoch"]]
     axes.plot(*zip(*best, strict=True), color=color, marker=marker, markersize=7, linestyle="none")
     teacher = teacher_score(numbers)
     if kind == "test" and teacher is not None:
-        axes.axhline(teacher, color=color, linestyle=":", linewidth=1, label=f"{label}: teacher")
+        axes.axhline(teacher, color=color, linestyle=":", linewidth=1, label=f"{name}: teacher")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .style import Drawing, NothingToDraw, new_figure, on_paper, set_name
+from .style import Drawing, NothingToDraw, explain_sets, new_figure, on_paper
 
 _CELL = 0.62  # inches
 
@@ -36,8 +36,9 @@ def draw_transfer(summary: Mapping[str, Any]) -> Drawing:
     figure = new_figure(max(3.5, width), down * (len(rows) * 0.42 + 0.85) + 0.4)
     panels = figure.subplots(down, across, squeeze=False, sharey=True)
     for axes, (name, values) in zip(panels.flat, matrices.items(), strict=False):
+        axes.set_facecolor("0.75")  # of cells without a value, beside the white of no change
         axes.imshow(values, cmap="RdBu_r", vmin=-top, vmax=top, aspect="auto")
-        axes.set_title(set_name(name), loc="left")
+        axes.set_title(name, loc="left")
         axes.set_xticks(range(len(columns)), columns)
         axes.set_yticks(range(len(rows)), rows)
         axes.tick_params(length=0)
@@ -52,13 +53,14 @@ def draw_transfer(summary: Mapping[str, Any]) -> Drawing:
     figure.supylabel("Tuned on", fontsize=8)
     figure.colorbar(panels.flat[0].images[0], ax=panels, label="Change over pre-trained (%)", shrink=0.8)
     numbers = "; ".join(
-        f"{set_name(name)}: "
+        f"{name}: "
         + ", ".join(f"{rows[i]} on {columns[j]} {v:+.1f} %" for (i, j), v in np.ndenumerate(values) if np.isfinite(v))
         for name, values in matrices.items()
     )
     return Drawing(
         figure,
         "Transfer: change of encoding performance over the pre-trained model on the test story, by the subject tuned "
-        "on (rows) and the subject predicted (columns). None: the subject has no such voxel set.",
+        "on (rows) and the subject predicted (columns). Gray: the subject has no such voxel set. "
+        f"{explain_sets(matrices)}",
         f"Matrices of transfer between subjects. {numbers}.",
     )

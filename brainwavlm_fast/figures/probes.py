@@ -57,13 +57,17 @@ def draw_layers(summary: Mapping[str, Any], path: Path | str) -> Path:
 
 
 @on_paper
-def draw_probe_improvement(summaries: Sequence[Mapping[str, Any]]) -> Drawing:
+def draw_probe_improvement(
+    summaries: Sequence[Mapping[str, Any]], trained_on: Mapping[str, str] | None = None
+) -> Drawing:
     """How tuning changed how well each layer predicts the targets, averaged over subjects (figure 4 of the paper).
 
     Parameters
     ----------
     summaries : Sequence[Mapping[str, Any]]
         Of one or more ``bwlm probe``; runs of the same voxel set are averaged, their SEM over subjects drawn.
+    trained_on : Mapping[str, str], optional
+        Voxel sets as they were asked for, by their name in a run's label.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -73,12 +77,12 @@ def draw_probe_improvement(summaries: Sequence[Mapping[str, Any]]) -> Drawing:
         for name, target in summary["targets"].items():
             for label, scores in target["tuned"].items():
                 targets.setdefault(name, target["title"])
-                trained_on = label.partition("-")[2] or label
+                kind = label.partition("-")[2] or label
                 gains = {
                     layer: after - before
                     for layer, after, before in zip(summary["layers"], scores, target["pretrained"], strict=True)
                 }
-                changes.setdefault(name, {}).setdefault(trained_on, {})[label] = gains
+                changes.setdefault(name, {}).setdefault((trained_on or {}).get(kind, kind), {})[label] = gains
     if not changes:
         raise NothingToDraw("no probes of a tuned model were given; run `bwlm probe RUN` first.")
     kinds = list(dict.fromkeys(kind for target in changes.values() for kind in target))

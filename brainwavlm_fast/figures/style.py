@@ -24,12 +24,12 @@ Result = TypeVar("Result")
 # Okabe and Ito's colors, which stay apart for color-blind readers; markers repeat the distinction
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = "s^Dv<>"
-SETS = {
-    "all": "Whole cortex",
-    "ac": "Auditory cortex",
-    "nonac": "Outside auditory cortex",
-    "lh": "Left hemisphere",
-    "rh": "Right hemisphere",
+SETS = {  # voxel sets have one name everywhere, the one that --roi takes; this is what a caption says of it
+    "all": "whole cortex",
+    "ac": "auditory cortex",
+    "nonac": "all but auditory cortex",
+    "lh": "left hemisphere",
+    "rh": "right hemisphere",
 }
 COLUMN, PAGE = 3.5, 7.2  # inches: one column of a journal's page, and its width
 DPI = 200
@@ -143,9 +143,16 @@ def png_bytes(picture: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def set_name(name: str) -> str:
-    """A voxel set's human-readable name."""
-    return SETS.get(name, name)
+def sets_in_order(names: Iterable[str]) -> list[str]:
+    """Voxel sets as tables list them: the main ones first."""
+    given = list(names)
+    return [*(name for name in SETS if name in given), *(name for name in given if name not in SETS)]
+
+
+def explain_sets(names: Iterable[str]) -> str:
+    """What the main voxel sets among some are, in a sentence; empty if there are none."""
+    known = [f"{name}: {SETS[name]}" for name in SETS if name in set(names)]
+    return f"Voxels of {', '.join(known)}." if known else ""
 
 
 def _undated(kind: str) -> dict[str, None]:

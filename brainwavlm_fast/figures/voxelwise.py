@@ -93,7 +93,7 @@ def draw_ceiling(run: SavedRun) -> Drawing:
     bottom.set_ylabel("Voxels")
     bottom.set_xlabel("Noise ceiling (largest Pearson r a model could reach)")
     top.legend(frameon=False, loc="upper left")
-    figure.suptitle(run.label)
+    figure.suptitle(run.title)
     cortex, made = summary["sets"].get("all", {}), summary.get("data_is")
     share = ", ".join(
         f"{name} {cortex[key]:.2f}"
@@ -102,7 +102,7 @@ def draw_ceiling(run: SavedRun) -> Drawing:
     )
     return Drawing(
         figure,
-        f"{run.label}: noise ceilings from {summary['n_repeats']} repeats of the test story, and mean correlation of "
+        f"{run.title}: noise ceilings from {summary['n_repeats']} repeats of the test story, and mean correlation of "
         f"voxels by their ceiling.{f' The responses are {made}.' if made else ''} {summary['caveat']}",
         f"Mean ceiling {ceiling.mean():.3f} over {len(ceiling):,} voxels. Mean r / ceiling over the "
         f"{cortex.get('n_normalised', 0):,} voxels with a ceiling {floor_words(summary)}: {share or 'not known'}.",

@@ -101,7 +101,7 @@ def _of_voxels(run: SavedRun, evaluation: dict[str, Any]) -> Iterator[Finding]:
         again = shlex.join(["bwlm", "evaluate", str(run.folder), "--out", f"{run.measured.name}-2"])
         yield _note(
             where,
-            "The means over auditory cortex are missing: it is made from the subject's surfaces and its "
+            "The means over ac and nonac are missing: auditory cortex is made from the subject's surfaces and its "
             f"aparc.a2009s annotation. Run `{check}`, which says what to download; then `{again}`.",
         )
     if teacher_score(encoding["all"]) is not None:

@@ -12,7 +12,7 @@ from ..figures.bars import PRETRAINED
 from ..figures.brains import Brains
 from ..figures.catalogue import FIGURES, plan
 from ..figures.group import group_effects
-from ..figures.style import SETS, NothingToDraw, encoded, set_name
+from ..figures.style import NothingToDraw, encoded, explain_sets, sets_in_order
 from ..results.folders import interval_words, transfer_cells
 from ..results.saved import Saved, SavedRun
 from .findings import package_versions
@@ -77,7 +77,7 @@ def number_tables(saved: Saved) -> list[Table]:
         for voxels, matrix in summary["matrices"].items():
             rows = [[f"tuned on {label}", *transfer_cells(matrix, k)] for k, label in enumerate(summary["rows"])]
             rows.insert(0, ["pre-trained, mean r", *(_number(r) for r in matrix["pretrained"])])
-            title = f"Transfer, {set_name(voxels).lower()}: change over pre-trained in % by the subject predicted"
+            title = f"Transfer, {voxels}: change over pre-trained in % by the subject predicted"
             tables.append(Table(title, ["model", *summary["columns"]], rows))
     for _, summary in saved.probes:
         tables += [_probe_table(target, summary["layers"]) for target in summary["targets"].values()]
@@ -123,7 +123,7 @@ def _in_a_sentence(run: SavedRun) -> str:
     return (
         f": mean correlation on {', '.join(result['settings']['stories']['test'])} {_number(before)} before and "
         f"{_number(after)} after tuning ({change}), over {scores['n_voxels']:,} voxels "
-        f"({set_name(run.trained_set).lower()}); epoch {result['best_epoch']}, chosen by {result['best_epoch_by']}."
+        f"({run.set_name(run.trained_set)}); epoch {result['best_epoch']}, chosen by {result['best_epoch_by']}."
     )
 
 
@@ -146,21 +146,22 @@ def _score_tables(runs: Sequence[SavedRun]) -> Iterator[Table]:
     for run in runs:
         result = run.evaluation or {}
         encoding, ceilings = result["encoding"], (result["noise_ceiling"] or {"sets": {}})["sets"]
-        for name in [*(n for n in SETS if n in encoding), *(n for n in encoding if n not in SETS)]:
+        for name in sets_in_order(encoding):
             means = encoding[name]
             before, after = means["pretrained"], means["tuned"]
-            row = [run.label, set_name(name), _number(before), _number(after), _percent(before, after)]
+            row = [run.label, run.set_name(name), _number(before), _number(after), _percent(before, after)]
             for cell, number, form in ((2, "pretrained", ".4f"), (3, "tuned", ".4f"), (4, "percent", "+.1f")):
                 row[cell] = f"{row[cell]} {interval_words(means, number, form)}".strip()
             scores.append([*row, f"{means['n_voxels']:,}", f"{means['n_excluded']:,}"])
             if name in ceilings:
-                normalized.append([run.label, set_name(name), *_ceiling_cells(ceilings[name])])
+                normalized.append([run.label, run.set_name(name), *_ceiling_cells(ceilings[name])])
         for name, counts in (result["significance"] or {}).items():
             kinds = ("pretrained", "tuned", "better", "worse")
-            significant.append([run.label, set_name(name), *(f"{counts[kind]:,}" for kind in kinds)])
+            significant.append([run.label, run.set_name(name), *(f"{counts[kind]:,}" for kind in kinds)])
     if scores:
         heads = ["run", "voxels", PRETRAINED, "tuned", "change", "n", "left out"]
-        yield Table(f"Mean Pearson r on the test story{_about_intervals(runs)}", heads, scores)
+        named = explain_sets(row[1] for row in scores)
+        yield Table(f"Mean Pearson r on the test story{_about_intervals(runs)}. {named}", heads, scores)
     if normalized:
         heads = ["run", "voxels", "mean ceiling", "mean r / ceiling, pre-trained", "tuned"]
         heads += ["mean r / mean ceiling, pre-trained", "tuned", "n"]
@@ -178,7 +179,7 @@ def _group_tables(saved: Saved) -> Iterator[Table]:
             if pooled := effects[kind]["pooled"]:
                 ends = ", ".join(format(end, form) for end in pooled["interval"])
                 cells = [unit, f"{pooled['estimate']:{form}} [{ends}]", format(pooled["tau"], form[1:])]
-                name = set_name(effects["voxels"])
+                name = effects["voxels"]
                 rows.append([effects["model"], name, *cells, f"{100 * pooled['i2']:.0f} %", str(pooled["n"])])
     if rows:
         heads = ["model", "voxels", "unit", "change", "tau", "I2", "subjects"]

@@ -55,10 +55,19 @@ class SavedRun:
         return f"tuned on {train.trained_on}{of}{_HOW[self.config.model.finetune]}"
 
     @property
+    def title(self) -> str:
+        """Whose voxels, and which model: ``UTS01, tuned on all - ac``."""
+        return f"{self.subject}, {self.model}"
+
+    @property
     def trained_set(self) -> str:
         """The voxel set that chose the best epoch, if the evaluation knows it; else ``all``."""
         name = self.config.train.roi_name
         return name if self.evaluation and name in self.evaluation["encoding"] else "all"
+
+    def set_name(self, name: str) -> str:
+        """A voxel set of the results as its user writes it."""
+        return self.config.train.set_as_written(name)
 
     @property
     def folders(self) -> tuple[Path, Path]:

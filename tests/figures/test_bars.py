@@ -6,13 +6,16 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from brainwavlm_fast.errors import ConfigError
 from brainwavlm_fast.figures.bars import draw_improvement, draw_performance, known_error_bars
+from brainwavlm_fast.figures.brains import Brains
+from brainwavlm_fast.figures.catalogue import plan
 from brainwavlm_fast.figures.style import NothingToDraw
 from brainwavlm_fast.results.saved import open_saved
 from brainwavlm_fast.stats.pooled import within_subject_sem
-from tests.helpers.saved_runs import make_saved_run
+from tests.helpers.saved_runs import make_probes, make_saved_run
 
 
 def runs(tmp_path, *kinds):
@@ -116,3 +119,25 @@ def test_what_cannot_be_compared_is_not_drawn(tmp_path, draw):
         draw(open_saved(same))
     with pytest.raises(NothingToDraw, match="bwlm evaluate"):
         draw(open_saved([make_saved_run(tmp_path / "new", evaluated=False)]))
+
+
+def test_voxel_sets_are_named_as_their_user_writes_them(tmp_path):
+    """In models, ticks and captions of every overview: ``all - ac``, not a word made for file names."""
+    roi = "all - ac"
+    folders = [make_saved_run(tmp_path / "run", roi=roi), make_saved_run(tmp_path / "other", roi="svg:AC")]
+    saved = open_saved(folders)
+    drawing = draw_performance(saved)
+    assert [tick.get_text() for tick in drawing.figure.axes[0].get_xticklabels()] == ["all", "ac", "nonac", "lh", "rh"]
+    assert list(heights(drawing)) == ["pre-trained", f"tuned on {roi}", "tuned on svg:AC"]
+    assert "Voxels of all: whole cortex, ac: auditory cortex, nonac: all but auditory cortex" in drawing.caption
+    probes = make_probes(tmp_path / "probes", {saved.runs[0].config.train.label: 0.1})
+    saved = open_saved([*folders, probes])
+    texts = [
+        (figure.name, drawn.caption + drawn.alt + " ".join(text.get_text() for text in drawn.figure.findobj(Text)))
+        for figure in plan(saved, Brains(None, 320), ("performance", "improvement", "epochs", "probes", "scatter"))
+        for drawn in [figure.draw()]
+    ]
+    assert len(texts) == 7  # a scatter of each run and one of the pair
+    for name, text in texts:
+        assert roi in text or "svg:AC" in text, name
+        assert "minus-ac" not in text, name

@@ -51,10 +51,10 @@ def test_a_png_with_labeled_axes_and_the_summarys_points(tmp_path: Path, drawn: 
     assert "Pearson r" in validation.get_ylabel()
     assert all("Epoch" in axes.get_xlabel() and axes.get_title(loc="left") for axes in (validation, test))
     curves = {line.get_label(): line for line in test.get_lines()}
-    assert list(curves["Whole cortex (1,234 voxels)"].get_xdata()) == [0, 1, 3, 5]
-    assert list(curves["Outside auditory cortex (1,234 voxels)"].get_ydata()) == pytest.approx([0.4, 0.41, 0.43, 0.45])
-    assert list(curves["Whole cortex: teacher"].get_ydata()) == [0.6, 0.6]
-    assert "Auditory cortex: teacher" not in curves
+    assert list(curves["all (1,234 voxels)"].get_xdata()) == [0, 1, 3, 5]
+    assert list(curves["nonac (1,234 voxels)"].get_ydata()) == pytest.approx([0.4, 0.41, 0.43, 0.45])
+    assert list(curves["all: teacher"].get_ydata()) == [0.6, 0.6]
+    assert "ac: teacher" not in curves
     filled = [line for line in test.get_lines() if list(line.get_xdata()) == [3]]
     assert len(filled) == 3
     colors = {line.get_color() for label, line in curves.items() if "voxels" in label}

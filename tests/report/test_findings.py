@@ -65,7 +65,7 @@ def test_a_usual_run(tmp_path):
             "responses are neither mean: the noise ceiling is that of the plain mean",
             "warning",
         ),
-        (lambda s: s["encoding"].pop("ac"), "means over auditory cortex are missing", "note"),
+        (lambda s: s["encoding"].pop("ac"), "means over ac and nonac are missing", "note"),
         (lambda s: s["encoding"]["all"].update(teacher=0.3), "The brain is simulated", "note"),
         (lambda s: s["data"].update(version="unknown"), "version is not known", "note"),
         (

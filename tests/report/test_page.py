@@ -112,13 +112,13 @@ def test_its_numbers_are_the_results(whole):
     run, page = whole
     encoding = json.loads((run / "evaluation/summary.json").read_text())["encoding"]
     rows = [text for tag, _, text in Outline(page).elements if tag == "tr"]
-    for name, title in (("all", "Whole cortex"), ("ac", "Auditory cortex")):
+    for name in ("all", "ac"):
         texts = []
         for kind in ("pretrained", "tuned"):
             low, high = encoding[name]["intervals"][kind]
             texts.append(f"{encoding[name][kind]:.4f} [{low:.4f}, {high:.4f}]")
         means = "".join(texts)
-        assert [row for row in rows if row.startswith(f"UTS01-nonac{title}{means}")]
+        assert [row for row in rows if row.startswith(f"UTS01-nonac{name}{means}")]
     assert [row for row in rows if row.startswith("tuned on UTS01-all+12.5")]  # of the transfer
     for heading in ("In short", "Warnings and data quality", "On the brain", "Figures", "Numbers", "What was run",
                     "Repeat it", "How to cite"):  # fmt: skip
