@@ -151,7 +151,8 @@ def sets_in_order(names: Iterable[str]) -> list[str]:
 
 def explain_sets(names: Iterable[str]) -> str:
     """What the main voxel sets among some are, in a sentence; empty if there are none."""
-    known = [f"{name}: {SETS[name]}" for name in SETS if name in set(names)]
+    present = set(names)
+    known = [f"{name}: {SETS[name]}" for name in SETS if name in present]
     return f"Voxels of {', '.join(known)}." if known else ""
 
 
