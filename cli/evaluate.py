@@ -40,7 +40,7 @@ def evaluate(
     seed: options.SeedOption = 0,
     permutations: Annotated[
         int, typer.Option("--permutations", min=0, help="Permutations of the significance tests; 0: none.")
-    ] = 1000,
+    ] = 10_000,
     memory_gb: options.MemoryOption = 4.0,
     save_weights: Annotated[
         bool,
@@ -96,7 +96,7 @@ def evaluate(
 
 def _print(summary: dict[str, Any], folder: Path) -> None:
     from brainwavlm_fast.figures.style import explain_sets, sets_in_order
-    from brainwavlm_fast.results.folders import interval_words, read_run_config, teacher_score
+    from brainwavlm_fast.results.folders import interval_words, read_run_config, significance_words, teacher_score
 
     rows, intervals, train = [], [], read_run_config(folder.parent).train
     for name in sets_in_order(summary["encoding"]):
@@ -115,11 +115,7 @@ def _print(summary: dict[str, Any], folder: Path) -> None:
         title = f"{100 * about['level']:.0f} % intervals, over {about['over']}"
         print_table(title, ["voxels", "pre-trained", "tuned", "gain in %"], intervals)
     if summary["significance"] and "all" in summary["significance"]:
-        found = summary["significance"]["all"]
-        typer.echo(
-            f"Voxels above chance (false discovery rate 5 %): {found['pretrained']:,} pre-trained, {found['tuned']:,} "
-            f"tuned. Tuned is better at {found['better']:,}, worse at {found['worse']:,}."
-        )
+        typer.echo(significance_words(summary))
     if summary["noise_ceiling"] and "all" in summary["noise_ceiling"]["sets"]:
         typer.echo(_ceiling_words(summary["noise_ceiling"]))
     excluded = summary["encoding"].get("all", {}).get("n_excluded", 0)

@@ -21,7 +21,7 @@ from ..features.store import FeatureStore
 from ..files import provenance, write_json
 from ..progress import Progress
 from ..results.folders import SUMMARY, finished, read_run_config, write_arrays
-from ..stats.significance import PAIRED_BLOCK
+from ..stats.significance import N_PERMUTATIONS, PAIRED_BLOCK
 from .alpha_census import alpha_census
 from .encoding import RidgeSettings, all_stories, bootstrap_rows
 from .epoch_selection import choose_epoch, summarise, voxel_arrays
@@ -31,6 +31,7 @@ from .run_statistics import (
     ceiling_arrays,
     significance_arrays,
     significance_of,
+    significance_reach,
     story_ceiling,
     summarise_ceiling,
     summarise_significance,
@@ -53,7 +54,7 @@ class EvaluationOptions:
 
     epochs: Sequence[int] | None = None
     ridge: RidgeSettings = field(default_factory=RidgeSettings)
-    n_permutations: int = 1000
+    n_permutations: int = N_PERMUTATIONS
     memory_gb: float = 4.0
     save_weights: bool = False
 
@@ -164,6 +165,7 @@ def _evaluate(
         summary = {
             **summarise(selection, sets, teacher),
             "significance": None if tests is None else summarise_significance(tests, sets),
+            "significance_reach": None if tests is None else significance_reach(tests),
             "noise_ceiling": None if repeats is None else summarise_ceiling(repeats, first, selection.tuned, sets),
             "alphas": alpha_census(selection, options.ridge, tests, progress),
             **about,

@@ -65,7 +65,7 @@ def sharded(
     statistic[mine], p[mine] = tested.statistic, tested.p
     for values in (statistic, p):
         ranks.all_gather_slices(values, multiple=significance.TILE)
-    return Significance(statistic, p)
+    return Significance(statistic, p, tested.least_p)
 
 
 def summarise_significance(tests: Mapping[str, Significance], sets: Sets) -> dict[str, dict[str, int]]:
@@ -79,6 +79,15 @@ def summarise_significance(tests: Mapping[str, Significance], sets: Sets) -> dic
             "worse": int((differs & (tests["gain"].statistic < 0) & mask).sum()),
         }
         for which, mask in sets.items()
+    }
+
+
+def significance_reach(tests: Mapping[str, Significance]) -> dict[str, dict[str, float | int | None]]:
+    """What each test could have found: its smallest p, and how many voxels of the cortex must be at it for any to be
+    significant (None: nothing could have been)."""
+    return {
+        name: {"least_p": test.least_p, "least_found": test.least_found(FALSE_DISCOVERY_RATE)}
+        for name, test in tests.items()
     }
 
 

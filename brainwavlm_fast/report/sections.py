@@ -13,7 +13,7 @@ from ..figures.brains import Brains
 from ..figures.catalogue import FIGURES, plan
 from ..figures.group import group_effects
 from ..figures.style import NothingToDraw, encoded, explain_sets, sets_in_order
-from ..results.folders import interval_words, transfer_cells
+from ..results.folders import interval_words, significance_cells, transfer_cells
 from ..results.saved import Saved, SavedRun
 from .findings import package_versions
 
@@ -155,9 +155,8 @@ def _score_tables(runs: Sequence[SavedRun]) -> Iterator[Table]:
             scores.append([*row, f"{means['n_voxels']:,}", f"{means['n_excluded']:,}"])
             if name in ceilings:
                 normalized.append([run.label, run.set_name(name), *_ceiling_cells(ceilings[name])])
-        for name, counts in (result["significance"] or {}).items():
-            kinds = ("pretrained", "tuned", "better", "worse")
-            significant.append([run.label, run.set_name(name), *(f"{counts[kind]:,}" for kind in kinds)])
+        for name in result["significance"] or {}:
+            significant.append([run.label, run.set_name(name), *significance_cells(result, name)])
     if scores:
         heads = ["run", "voxels", PRETRAINED, "tuned", "change", "n", "left out"]
         named = explain_sets(row[1] for row in scores)

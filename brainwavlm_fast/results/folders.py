@@ -66,6 +66,37 @@ def interval_words(numbers: Mapping[str, Any], name: str, form: str = ".4f") -> 
     return "" if ends is None else f"[{', '.join(format(end, form) for end in ends)}]"
 
 
+def significance_cells(summary: Mapping[str, Any], voxels: str) -> list[str]:
+    """Voxels of a set that are significant: pre-trained, tuned, better, worse; "-" where none could have been."""
+    counts = summary["significance"][voxels]
+    return [
+        f"{counts[kind]:,}" if _least_found(summary, test) else "-"
+        for kind, test in (("pretrained", "pretrained"), ("tuned", "tuned"), ("better", "gain"), ("worse", "gain"))
+    ]
+
+
+def significance_words(summary: Mapping[str, Any]) -> str:
+    """What the tests found over the cortex; where nothing could have been found, that instead of a 0."""
+    pretrained, tuned, better, worse = significance_cells(summary, "all")
+    reach = summary.get("significance_reach") or {}
+    short = "cannot be told from so short a test story: the smallest possible p is"
+    if "-" in (pretrained, tuned):
+        chance = f"Whether voxels are above chance {short} {reach['tuned']['least_p']:.2g}."
+    else:
+        chance = f"Voxels above chance (false discovery rate 5 %): {pretrained} pre-trained, {tuned} tuned."
+    if better == "-":
+        return f"{chance} Whether tuned is better or worse {short} {reach['gain']['least_p']:.2g}."
+    least = _least_found(summary, "gain") or 1
+    few = f" (fewer than {least:,} could not have come out)" if better == worse == "0" and least > 1 else ""
+    return f"{chance} Tuned is better at {better}, worse at {worse}{few}."
+
+
+def _least_found(summary: Mapping[str, Any], test: str) -> int | None:
+    """How many voxels had to come out together for any to; results of earlier versions do not say."""
+    least: int | None = (summary.get("significance_reach") or {}).get(test, {"least_found": 1})["least_found"]
+    return least
+
+
 def transfer_cells(matrix: Mapping[str, Any], row: int) -> list[str]:
     """Changes in percent of a transfer's run, one cell per subject, with intervals where there are any."""
     changes = matrix["percent"][row]

@@ -19,6 +19,7 @@ group, so it remains exact for exchangeable blocks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ from scipy.stats import false_discovery_control
 Advance = Callable[[int], object]
 Alternative = Literal["greater", "two-sided"]
 BLOCK, PAIRED_BLOCK = 10, 20  # TRs
+N_PERMUTATIONS = 10_000  # of 95,000 voxels 190 must then be at the smallest p, of 1,000 permutations 1,900
 TILE = 1024  # voxels at once
 
 
@@ -44,22 +46,34 @@ class Significance:
         Correlation, or difference of two correlations (first minus second), (n_voxels,).
     p : array
         (k + 1) / (n_permutations + 1), k permuted values being at least as extreme, (n_voxels,).
+    least_p : float
+        The smallest p that the test can give: of so many permutations, or of as many as there are different ones.
     """
 
     statistic: NDArray[np.float64]
     p: NDArray[np.float64]
+    least_p: float
 
     @cached_property
     def q(self) -> NDArray[np.float64]:
         """Benjamini-Hochberg adjusted p (n_voxels,): significant at false discovery rate f where q <= f."""
         return false_discovery_rate(self.p)
 
+    def least_found(self, rate: float) -> int | None:
+        """How many voxels must be at the smallest p for any to be significant at a false discovery rate.
+
+        None where not even all of them would be: the test could not have found anything.
+        """
+        n_tested = int(np.isfinite(self.p).sum())
+        needed = max(1, math.ceil(n_tested * self.least_p / rate - 1e-9))
+        return needed if needed <= n_tested else None
+
 
 def permutation_test(
     measured: ArrayLike,
     predicted: ArrayLike,
     *,
-    n_permutations: int = 1000,
+    n_permutations: int = N_PERMUTATIONS,
     block: int = BLOCK,
     seed: int = 0,
     alternative: Alternative = "greater",
@@ -83,10 +97,10 @@ def permutation_test(
     Raises
     ------
     ValueError
-        Shapes disagree, or the story has fewer than two blocks.
+        Shapes disagree, the story has fewer than two blocks, or there is no permutation.
     """
     y, x = _pair(measured, predicted, "predicted")
-    n_blocks = _count_blocks(len(y), block)
+    n_blocks = _count_blocks(len(y), block, n_permutations)
     generator = np.random.default_rng(seed)
     orders = np.stack([generator.permutation(n_blocks) for _ in range(n_permutations)])
     taken = np.zeros((n_blocks, n_blocks, n_permutations), np.float32)  # predicted block, measured block
@@ -101,7 +115,8 @@ def permutation_test(
         values += rest[:, None]
         return np.einsum("tv,tv->v", x, y, dtype=np.float64), values
 
-    return _test(permuted, (x, y), alternative, n_permutations, advance)
+    least_p = max(1 / (n_permutations + 1), 1 / math.factorial(min(n_blocks, 20)))
+    return _test(permuted, (x, y), alternative, n_permutations, least_p, advance)
 
 
 def compare_models(
@@ -109,7 +124,7 @@ def compare_models(
     first: ArrayLike,
     second: ArrayLike,
     *,
-    n_permutations: int = 1000,
+    n_permutations: int = N_PERMUTATIONS,
     block: int = PAIRED_BLOCK,
     seed: int = 0,
     alternative: Alternative = "two-sided",
@@ -134,11 +149,11 @@ def compare_models(
     Raises
     ------
     ValueError
-        Shapes disagree, or the story has fewer than two blocks.
+        Shapes disagree, the story has fewer than two blocks, or there is no permutation.
     """
     y, a = _pair(measured, first, "first")
     b = _pair(measured, second, "second")[1]
-    _count_blocks(len(y), block)
+    _count_blocks(len(y), block, n_permutations)
     n_shares = -(-len(y) // block)  # TRs that do not fill a block are swapped together
     generator = np.random.default_rng(seed)
     signs = generator.choice(np.array([-1, 1], np.float32), (n_shares, n_permutations))
@@ -149,7 +164,9 @@ def compare_models(
         shares = np.add.reduceat((a - b) * (y - 0.5 * pooled * (a + b)), edges, axis=0)
         return shares.sum(axis=0, dtype=np.float64), shares.T @ signs
 
-    return _test(permuted, (a, b, y), alternative, n_permutations, advance)
+    different = 2.0 ** min(n_shares, 60) / (2 if alternative == "two-sided" else 1)  # all signs turned: the same size
+    least_p = max(1 / (n_permutations + 1), 1 / different)
+    return _test(permuted, (a, b, y), alternative, n_permutations, least_p, advance)
 
 
 def false_discovery_rate(p: ArrayLike) -> NDArray[np.float64]:
@@ -163,7 +180,12 @@ def false_discovery_rate(p: ArrayLike) -> NDArray[np.float64]:
 
 
 def _test(
-    permuted: Any, arrays: tuple[NDArray[np.float32], ...], alternative: str, n_permutations: int, advance: Advance
+    permuted: Any,
+    arrays: tuple[NDArray[np.float32], ...],
+    alternative: str,
+    n_permutations: int,
+    least_p: float,
+    advance: Advance,
 ) -> Significance:
     if alternative not in ("greater", "two-sided"):
         raise ValueError(f"alternative must be 'greater' or 'two-sided', got {alternative!r}.")
@@ -182,7 +204,7 @@ def _test(
         voxels = start + np.flatnonzero(good)
         statistic[voxels], p[voxels] = observed, (k + 1) / (n_permutations + 1)
         advance(len(good))
-    return Significance(statistic, p)
+    return Significance(statistic, p, least_p)
 
 
 def _pair(measured: ArrayLike, other: ArrayLike, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -192,7 +214,10 @@ def _pair(measured: ArrayLike, other: ArrayLike, name: str) -> tuple[NDArray[np.
     return y, x
 
 
-def _count_blocks(n_trs: int, block: int) -> int:
+def _count_blocks(n_trs: int, block: int, n_permutations: int) -> int:
+    """Whole blocks of a story, of which there must be two, and a permutation of them."""
+    if n_permutations < 1:
+        raise ValueError(f"n_permutations must be 1 or more, got {n_permutations}; a test without any says nothing.")
     if block < 1 or n_trs < 2 * block:
         raise ValueError(f"block must leave two whole blocks or more of the {n_trs} TRs, got {block}.")
     return n_trs // block

@@ -137,3 +137,39 @@ def test_bad_arguments_are_named() -> None:
         permutation_test(y, y, block=16)
     with pytest.raises(ValueError, match="alternative"):
         permutation_test(y, y, alternative="less")
+
+
+def planted(n_voxels, n_trs=291, n_signal=0):
+    rng = np.random.default_rng(0)
+    measured, predicted = (rng.standard_normal((n_trs, n_voxels), dtype=np.float32) for _ in range(2))
+    predicted[:, :n_signal] = measured[:, :n_signal] + 0.48 * predicted[:, :n_signal]  # r = .9
+    return measured, predicted
+
+
+def test_few_of_many_voxels_are_found():
+    """200 of 20,000: a hundredth of them, at the smallest p of 10,000 permutations."""
+    found = permutation_test(*planted(20_000, n_signal=200))
+    assert found.least_found(0.05) == 40
+    assert (found.q[:200] <= 0.05).all()
+    assert (found.q[200:] <= 0.05).sum() < 25  # 5 % of those found, and chance
+    few = permutation_test(*planted(20_000, n_signal=200), n_permutations=999)
+    assert few.least_found(0.05) == 400
+    assert not (few.q <= 0.05).any()
+
+
+def test_a_story_too_short_to_find_anything():
+    measured, first = planted(50, n_trs=40, n_signal=50)
+    second = np.random.default_rng(1).standard_normal(first.shape)
+    short = compare_models(measured, first, second)  # two blocks: their signs turned together are the same size
+    assert short.least_p == 0.5
+    assert short.p.min() >= 0.49
+    assert short.least_found(0.05) is None
+    assert compare_models(measured, first, second, alternative="greater").least_p == 0.25
+    assert permutation_test(measured, first).least_p == 1 / 24  # four blocks
+    assert permutation_test(*planted(50, n_trs=80)).least_found(0.05) == 1
+
+
+@pytest.mark.parametrize("test", [permutation_test, lambda *a, **o: compare_models(*a, a[1], **o)])
+def test_no_permutations_are_no_test(test):
+    with pytest.raises(ValueError, match="n_permutations must be 1 or more, got 0"):
+        test(*planted(3), n_permutations=0)
