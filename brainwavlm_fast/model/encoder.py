@@ -24,7 +24,7 @@ from ..distributed import SINGLE_PROCESS, Ranks
 from ..errors import ConfigError
 from .base_model import BaseModel
 from .draws import NO_DRAWS, Draws, draw
-from .front_end import convolutions
+from .front_end import convolutions, type_of_frames
 from .hub_files import locate_model
 from .identity import TUNED_FILES, base_digests
 from .lora import load_adapter, with_lora
@@ -167,12 +167,18 @@ class Encoder(nn.Module):
 
         Sound is normalized first if the model expects it. Differentiated only if every weight is trained, so that its
         output can be cached. Never in TF32.
+
+        Raises
+        ------
+        ConfigError
+            The model was converted to half precision as a whole.
         """
+        norm = self.base.feature_projection.layer_norm
+        waveforms = waveforms.to(type_of_frames(norm.weight))
         if self.base.config.do_normalize:
             waveforms = normalized(waveforms)
         # On a CPU a window at a time: the convolutions of several leave the cache, and take nearly twice as long.
         parts = waveforms.split(1 if waveforms.device.type == "cpu" else _FRONT_GROUP)
-        norm = self.base.feature_projection.layer_norm
         with nullcontext() if self.finetune == "full" else torch.no_grad():
             convolved = convolutions(self.base.feature_extractor.conv_layers, waveforms)
             forward = self._checkpointed(lambda part: norm(convolved(part)))

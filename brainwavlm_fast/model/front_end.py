@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import ConfigError
 from .products import frozen_product, onednn_is_faster, pack_weight
 
 ROWS_AT_ONCE = 1024  # output positions at once: they, the kernel and the result stay in a core's cache
@@ -33,6 +34,23 @@ def convolutions(layers: Sequence[Any], waveforms: Tensor) -> Callable[[Tensor],
     if torch.is_grad_enabled() or not onednn_is_faster(waveforms[:1], layers[0].conv.out_channels):
         return partial(convolve_with_torch, layers)
     return partial(convolve_as_products, [_as_product(layer) for layer in layers])
+
+
+def type_of_frames(weight: Tensor) -> torch.dtype:
+    """The type of sound and frames, which is that of the weights.
+
+    Raises
+    ------
+    ConfigError
+        The model was converted to half precision as a whole.
+    """
+    if weight.dtype in (torch.float32, torch.float64):
+        return weight.dtype
+    raise ConfigError(
+        f"the model's weights are {str(weight.dtype).removeprefix('torch.')}: its feature encoder, gates and norms "
+        'need float32 or float64. Undo .half() or .bfloat16() with .float(), and call encoder.use_precision("bf16"), which '
+        "rounds the large products alone."
+    )
 
 
 def convolve_with_torch(layers: Sequence[Any], waveforms: Tensor) -> Tensor:

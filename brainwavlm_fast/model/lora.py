@@ -11,6 +11,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
 from ..config import ModelConfig
+from ..errors import ConfigError
 from .weights import load_tensors, take_tensors
 
 _ADAPTER = "default"
@@ -35,7 +36,16 @@ def with_lora(wavlm: nn.Module, config: ModelConfig) -> nn.Module:
 
 
 def save_adapter(wavlm: Any, folder: Path) -> None:
-    """Write LoRA as a PEFT adapter, which opens on a plain ``transformers`` WavLM."""
+    """Write LoRA as a PEFT adapter, which opens on a plain ``transformers`` WavLM.
+
+    Raises
+    ------
+    ConfigError
+        Another adapter is active than the one that this package made: it would not be what is saved.
+    """
+    name = active_adapter(wavlm)
+    if name != _ADAPTER:
+        raise ConfigError(f"the active adapter is '{name}', but '{_ADAPTER}' is what is saved; choose it first.")
     wavlm.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
 
@@ -60,10 +70,24 @@ def adapted(projection: Any) -> bool:
 
 def low_rank(projection: Any) -> tuple[Tensor, Tensor, float]:
     """A (rank, width), B (width, rank), and the scale of B A."""
-    down, up = projection.lora_A[_ADAPTER].weight, projection.lora_B[_ADAPTER].weight
-    return down, up, projection.scaling[_ADAPTER]
+    name = active_adapter(projection)
+    return projection.lora_A[name].weight, projection.lora_B[name].weight, projection.scaling[name]
 
 
 def dropped(projection: Any, hidden: Tensor) -> Tensor:
     """What the update sees: hidden states after the adapter's own dropout."""
-    return projection.lora_dropout[_ADAPTER](hidden)
+    return projection.lora_dropout[active_adapter(projection)](hidden)
+
+
+def active_adapter(projection: Any) -> str:
+    """The adapter that PEFT's ``set_adapter`` chose.
+
+    Raises
+    ------
+    ConfigError
+        Several are active at once.
+    """
+    names: list[str] = list(projection.active_adapters)
+    if len(names) != 1:
+        raise ConfigError(f"{len(names)} adapters are active ({', '.join(names)}); choose one with set_adapter.")
+    return names[0]

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import WavLMModel
 
 from benchmarks.published_step import PublishedStep
 from brainwavlm_fast.config import ModelConfig
 from brainwavlm_fast.data import SAMPLE_RATE
-from brainwavlm_fast.errors import CheckpointError
+from brainwavlm_fast.errors import CheckpointError, ConfigError
 from brainwavlm_fast.model import BrainWavLM, Story, cache_front_end
 from brainwavlm_fast.training.losses import training_loss
 from tests.helpers.tiny import randomise_lora, save_tiny
@@ -212,3 +212,32 @@ def test_an_interrupted_save_leaves_the_old_one(model, tmp_path, monkeypatch):
     assert sorted(p.name for p in (tmp_path / "saved").rglob("*")) == before
     assert [p.name for p in tmp_path.iterdir()] == ["saved"]
     BrainWavLM.from_pretrained(tmp_path / "saved")
+
+
+def test_in_double_the_features_are_more_exact(model, audio):
+    single = model.story_features(audio, N_TRS)
+    double = model.double().story_features(audio, N_TRS)
+    assert double.dtype == np.float64
+    np.testing.assert_allclose(single, double, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_as_a_whole_is_refused(model, audio, dtype):
+    with pytest.raises(ConfigError, match=r"weights are b?float16: .*call encoder.use_precision"):
+        model.to(dtype).story_features(audio, N_TRS)
+
+
+def test_of_two_adapters_the_active_one_is_read(model, audio, tmp_path):
+    first, peft = model.story_features(audio, N_TRS), model.encoder.wavlm
+    peft.add_adapter("other", LoraConfig(r=2, lora_alpha=2, target_modules=["q_proj", "k_proj", "v_proj"]))
+    for name, parameter in peft.named_parameters():
+        if "lora_B.other" in name:
+            torch.nn.init.normal_(parameter)
+    assert np.array_equal(model.story_features(audio, N_TRS), first)
+    peft.set_adapter("other")
+    assert np.abs(model.story_features(audio, N_TRS) - first).max() > 0.1
+    with pytest.raises(ConfigError, match="the active adapter is 'other'"):
+        model.save_pretrained(tmp_path / "saved")
+    peft.base_model.set_adapter(["default", "other"])
+    with pytest.raises(ConfigError, match=r"2 adapters are active \(default, other\)"):
+        model.story_features(audio, N_TRS)
