@@ -48,8 +48,8 @@ def type_of_frames(weight: Tensor) -> torch.dtype:
         return weight.dtype
     raise ConfigError(
         f"the model's weights are {str(weight.dtype).removeprefix('torch.')}: its feature encoder, gates and norms "
-        'need float32 or float64. Undo .half() or .bfloat16() with .float(), and call encoder.use_precision("bf16"), which '
-        "rounds the large products alone."
+        "need float32 or float64. Undo .half() or .bfloat16() with .float(), and call "
+        'encoder.use_precision("bf16"), which rounds the large products alone.'
     )
 
 
