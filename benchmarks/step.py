@@ -160,6 +160,7 @@ def measure(pair: Pair, rounds: int) -> dict[str, Any]:
         for name, step in steps.items():
             before = system_seconds()
             took = seconds_of(step)
+            print(f"round {k + 1} of {rounds + _WARM_UP}, {name}: {took:.2f} s", flush=True)
             if k >= _WARM_UP:
                 seconds[name].append(took)
                 system[name].append(system_seconds() - before)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
+from ..errors import BwlmError
 from ..ops import correlation
 from .gradient import BlockGradient
 from .losses import training_loss
@@ -20,6 +23,11 @@ def validate(gradient: BlockGradient, loader: ResponseLoader) -> dict[str, dict[
 
     Features are computed once for a story in evaluation mode and normalized per block, exactly as a training step
     normalizes them.
+
+    Raises
+    ------
+    BwlmError
+        A score is not finite.
     """
     model, config = gradient.model.eval(), gradient.config
     scores: dict[str, dict[str, Scores]] = {}
@@ -30,10 +38,17 @@ def validate(gradient: BlockGradient, loader: ResponseLoader) -> dict[str, dict[
         for subject, measured in responses.items():
             readout = model.readout_of(subject)
             predicted = torch.cat([readout(features[a:b], context, n_trs) for a, b, context, n_trs in spans])
-            scores.setdefault(subject, {})[name] = {
+            found = {
                 "loss": float(training_loss(config.loss, predicted, measured)),
                 "correlation": float(correlation(predicted, measured, axis=0).mean()),
             }
+            if not all(map(math.isfinite, found.values())):
+                said = " and its ".join(f"{score} is {value}" for score, value in found.items())
+                raise BwlmError(
+                    f"validation on {name} ({subject}): its {said}. The weights are not finite, or overflow; the last "
+                    "checkpoint stands. Lower the learning rates."
+                )
+            scores.setdefault(subject, {})[name] = found
     return scores
 
 

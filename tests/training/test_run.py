@@ -20,6 +20,7 @@ from brainwavlm_fast.model import BrainWavLM
 from brainwavlm_fast.training import TrainingStopped, resume_run, start_run
 from brainwavlm_fast.training import gradient as gradient_module
 from brainwavlm_fast.training import loop as loop_module
+from brainwavlm_fast.training import validation as validation_module
 from brainwavlm_fast.training.checkpoint import list_checkpoints
 from brainwavlm_fast.training.log import read_log
 
@@ -278,6 +279,14 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(config, tmp_path, mon
     with pytest.raises(BwlmError, match=r"step 1 .*the loss is nan"):
         start_run(tmp_path / "run", config)
     assert [p.name for p in list_checkpoints(tmp_path / "run")] == ["epoch-000"]
+
+
+def test_a_validation_score_that_is_not_finite_is_no_score(config, tmp_path, monkeypatch):
+    real = validation_module.correlation
+    monkeypatch.setattr(validation_module, "correlation", lambda *a, **o: real(*a, **o) * float("nan"))
+    with pytest.raises(BwlmError, match=r"validation on fromboyhoodtofatherhood \(UTS01\): .* its correlation is nan"):
+        start_run(tmp_path / "run", config)
+    assert "NaN" not in (tmp_path / "run/log.jsonl").read_text()
 
 
 @pytest.mark.parametrize("step", [1, 2])
