@@ -12,6 +12,7 @@ small one is not lost.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -135,6 +136,22 @@ class _RoundedOnce(torch.autograd.Function):
         for_x = grad @ weight.to(grad.dtype) if ctx.needs_input_grad[0] else None
         wide = grad.to(low.dtype)
         return for_x, wide @ up, wide.flatten(0, -2).T @ low.flatten(0, -2), None, None
+
+
+def bfloat16_is_slow(device: torch.device) -> bool:
+    """Whether products in bfloat16 take several times as long as in float32: on CPUs without instructions for it."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    return device.type == "cpu" and not supported()
+
+
+def warn_if_bfloat16_is_slow(device: torch.device) -> None:
+    """Say that ``--precision bf16`` costs time where it is to save it."""
+    if bfloat16_is_slow(device):
+        warnings.warn(
+            "--precision bf16: this processor has no instructions for bfloat16; a step takes several times as long as "
+            "in fp32.",
+            stacklevel=2,
+        )
 
 
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:

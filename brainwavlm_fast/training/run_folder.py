@@ -25,6 +25,7 @@ from ..errors import BwlmError, CheckpointError
 from ..files import atomic_path, provenance, read_json, write_json
 from ..memory import GIB, peak_memory
 from ..model import BrainWavLM, CacheStatus, Encoder, cache_front_ends, free_memory, step_memory
+from ..model.products import warn_if_bfloat16_is_slow
 from ..progress import Progress
 from .checkpoint import Position, clear_unfinished, latest_checkpoint, load_checkpoint, require_same_settings
 from .gradient import BlockGradient
@@ -153,6 +154,8 @@ def _make_gradient(config: RunConfig, training_data: TrainingData, ranks: Ranks)
     """A new model, ready to be trained."""
     with keyed(config.train.seed, 0):
         model = BrainWavLM(config.model, training_data.n_voxels)
+    if config.train.precision == "bf16":
+        warn_if_bfloat16_is_slow(ranks.device)
     model.encoder.use_precision(config.train.precision)
     return BlockGradient(model.to(ranks.device), config.train, training_data, ranks)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -122,3 +124,13 @@ def test_a_torch_without_the_operator_uses_its_own(monkeypatch):
 def test_the_same_product_twice_is_the_same_to_the_last_bit():
     linear, x = frozen(256, 256), torch.randn(400, 256)
     assert torch.equal(products.product(linear, x, torch.float32), products.product(linear, x, torch.float32))
+
+
+@pytest.mark.parametrize("supported", [False, True])
+def test_bfloat16_without_instructions_is_said_to_be_slow(supported, monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        products.warn_if_bfloat16_is_slow(torch.device("cpu"))
+        products.warn_if_bfloat16_is_slow(torch.device("cuda"))
+    assert len(said) == (not supported)

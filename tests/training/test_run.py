@@ -340,6 +340,7 @@ def test_other_tunings_and_losses_train(config, tmp_path, finetune, loss):
     assert any(name.startswith("encoder") for name in moved) == (finetune == "full")
 
 
+@pytest.mark.filterwarnings("ignore:--precision bf16:UserWarning")  # where the processor has no instructions for it
 def test_bfloat16_trains(config, tmp_path):
     changed = replace(config, train=replace(config.train, precision="bf16", epochs=1))
     summary = start_run(tmp_path / "run", changed)
