@@ -37,6 +37,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
         return linear(x, weight, bias, *then)
 
     monkeypatch.setattr(products, "onednn_linear", watched)
+    monkeypatch.setattr(products, "ONEDNN_IS_FASTER", True)
     return seen
 
 
@@ -104,6 +105,14 @@ def test_elsewhere_the_product_is_torch_s_own(case, calls):
     if case == "trained":
         out.sum().backward()
         assert linear.weight.grad is not None
+
+
+def test_where_mkl_is_faster_no_product_is_one_dnn_s(calls, monkeypatch):
+    monkeypatch.setattr(products, "ONEDNN_IS_FASTER", False)
+    linear, x = frozen(), torch.randn(300, 96)
+    with torch.no_grad(), products.packed_weights(linear):
+        assert torch.equal(products.product(linear, x, torch.float32), F.linear(x, linear.weight, linear.bias))
+    assert not calls
 
 
 def test_under_torch_s_compiler_the_product_is_its_own(calls):
