@@ -46,7 +46,7 @@ def tuned(data: Path, run: Path, roi: str, epochs: int, evaluated: str, *more: s
         "train", "--subject", "S01", "--roi", roi, "--data", data, "--out", run, "--model", data / "student",
         *TUNING, "--epochs", epochs, *more,
     )  # fmt: skip
-    found = bwlm("evaluate", run, "--permutations", 0, "--epochs", evaluated)
+    found = bwlm("evaluate", run, "--epochs", evaluated)
     return {
         "encoding": found["encoding"],
         "best_epoch": found["best_epoch"],

@@ -38,7 +38,7 @@ def measure(seed: int, work: Path, epochs: int) -> dict[str, Any]:
             "train", "--subject", "S01", "--roi", "nonac", "--data", brain, "--out", run, "--model", brain / "student",
             *TUNING, "--epochs", epochs, *options,
         )  # fmt: skip
-        evaluated = bwlm("evaluate", run, "--permutations", 0, "--epochs", f"{epochs // 2},{epochs}")
+        evaluated = bwlm("evaluate", run, "--epochs", f"{epochs // 2},{epochs}")
         means = evaluated["encoding"]["nonac"]
         last = trained["readout_validation"][str(epochs)]
         found[name] = {

@@ -52,7 +52,7 @@ def tune(work: Path, brain: str, epochs: int) -> list[Path]:
                 work / f"{run.name}-train.json", "train", "--subject", subject, "--roi", roi, "--data", work / brain,
                 "--out", run, "--model", work / brain / "student", *TUNING, "--epochs", epochs,
             )  # fmt: skip
-            once(work / f"{run.name}-evaluate.json", "evaluate", run, "--permutations", 0, "--epochs", epochs)
+            once(work / f"{run.name}-evaluate.json", "evaluate", run, "--epochs", epochs)
             runs.append(run)
     return runs
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import options
 from .output import finish_with_json, print_table, progress, shared_command
+
+if TYPE_CHECKING:
+    from brainwavlm_fast.config import TrainConfig
 
 
 @shared_command
@@ -38,9 +41,7 @@ def evaluate(
     splits: Annotated[int, typer.Option("--splits", min=1, help="Bootstrap splits.")] = 3,
     gap: Annotated[int, typer.Option("--gap", min=0, help="TRs left out beside held-out chunks.")] = 0,
     seed: options.SeedOption = 0,
-    permutations: Annotated[
-        int, typer.Option("--permutations", min=0, help="Permutations of the significance tests; 0: none.")
-    ] = 10_000,
+    block: options.BlockOption = "auto",
     memory_gb: options.MemoryOption = 4.0,
     save_weights: Annotated[
         bool,
@@ -70,9 +71,8 @@ def evaluate(
     if alphas is not None:
         ridge = replace(ridge, alphas=options.alpha_grid(alphas))
     wanted = None if epochs is None else options.whole_numbers(epochs, "--epochs")
-    chosen = EvaluationOptions(
-        wanted, ridge, n_permutations=permutations, memory_gb=memory_gb, save_weights=save_weights
-    )
+    signs = options.block_length(block)
+    chosen = EvaluationOptions(wanted, ridge, block=signs, memory_gb=memory_gb, save_weights=save_weights)
     keep_freed_memory()
     with opened_ranks() as ranks:
         summary = evaluate_run(
@@ -96,7 +96,7 @@ def evaluate(
 
 def _print(summary: dict[str, Any], folder: Path) -> None:
     from brainwavlm_fast.figures.style import explain_sets, sets_in_order
-    from brainwavlm_fast.results.folders import interval_words, read_run_config, significance_words, teacher_score
+    from brainwavlm_fast.results.folders import interval_words, read_run_config, teacher_score
 
     rows, intervals, train = [], [], read_run_config(folder.parent).train
     for name in sets_in_order(summary["encoding"]):
@@ -114,8 +114,7 @@ def _print(summary: dict[str, Any], folder: Path) -> None:
     if about := summary.get("intervals"):
         title = f"{100 * about['level']:.0f} % intervals, over {about['over']}"
         print_table(title, ["voxels", "pre-trained", "tuned", "gain in %"], intervals)
-    if summary["significance"] and "all" in summary["significance"]:
-        typer.echo(significance_words(summary))
+    _print_significance(summary, train)
     if summary["noise_ceiling"] and "all" in summary["noise_ceiling"]["sets"]:
         typer.echo(_ceiling_words(summary["noise_ceiling"]))
     excluded = summary["encoding"].get("all", {}).get("n_excluded", 0)
@@ -126,6 +125,18 @@ def _print(summary: dict[str, Any], folder: Path) -> None:
         "voxels.hf5, weights.hf5 and curve.png" if (folder / "weights.hf5").exists() else "voxels.hf5 and curve.png"
     )
     typer.echo(f"Results: {folder / 'summary.json'}, {beside} beside it.")
+
+
+def _print_significance(summary: dict[str, Any], train: TrainConfig) -> None:
+    from brainwavlm_fast.figures.style import sets_in_order
+    from brainwavlm_fast.results.folders import SIGNIFICANT, significance_cells, significance_words
+
+    tested = summary["significance"] or {}  # earlier versions could leave it out
+    rows = [[train.set_as_written(name), *significance_cells(summary, name)] for name in sets_in_order(tested)]
+    if rows:
+        print_table(SIGNIFICANT, ["voxels", "pre-trained > 0", "tuned > 0", "better", "worse"], rows)
+    if words := significance_words(summary):
+        typer.echo(words)
 
 
 def _ceiling_words(ceiling: dict[str, Any]) -> str:

@@ -50,6 +50,12 @@ AlphasOption = Annotated[
 ]
 ChunkOption = Annotated[int, typer.Option("--chunk", min=1, help="TRs per chunk of the bootstrap.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")]
+BlockOption = Annotated[
+    str,
+    typer.Option(
+        "--block", help="Significance: auto gives each term of a story's cosine transform a random sign; N, each N TRs."
+    ),
+]
 MemoryOption = Annotated[float, typer.Option("--memory-gb", help="GiB of memory for responses.")]
 
 
@@ -84,6 +90,15 @@ def whole_numbers(text: str, option: str) -> list[int]:
 def layer_numbers(text: str) -> list[int] | None:
     """The value of ``--layers``; None is every layer."""
     return None if text == "all" else whole_numbers(text, "--layers")
+
+
+def block_length(text: str) -> int | None:
+    """The value of ``--block``; None is auto."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"--block is '{text}'; it must be auto, or a number of TRs such as 20.")
+    return int(text)
 
 
 def alpha_grid(text: str) -> tuple[float, ...]:

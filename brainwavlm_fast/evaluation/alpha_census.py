@@ -9,7 +9,7 @@ import numpy as np
 
 from ..progress import Progress
 from ..results.folders import crowded_ends
-from ..ridge.alphas import count_ends, nominally_predicted
+from ..ridge.alphas import count_ends
 from ..stats.significance import Significance
 from .encoding import RidgeSettings
 from .epoch_selection import EpochSelection
@@ -17,22 +17,16 @@ from .run_statistics import FALSE_DISCOVERY_RATE
 
 
 def alpha_census(
-    selection: EpochSelection, ridge: RidgeSettings, tests: Mapping[str, Significance] | None, progress: Progress
+    selection: EpochSelection, ridge: RidgeSettings, tests: Mapping[str, Significance], progress: Progress
 ) -> dict[str, Any]:
     """Voxels at the smallest and the largest alpha, pre-trained and tuned; says so where they are many.
 
-    Counted are the voxels that are predicted above chance: by the significance tests, or, without them, those whose
-    correlation on the test stories exceeds two standard errors.
+    Counted are the voxels that are predicted above chance.
     """
-    tested = "above chance (false discovery rate 5 %)"
-    among = "with a correlation of more than two standard errors" if tests is None else tested
-    census: dict[str, Any] = {"grid": list(ridge.alphas), "penalty": ridge.penalty, "among": f"voxels {among}"}
+    among = "voxels above chance (false discovery rate 5 %)"
+    census: dict[str, Any] = {"grid": list(ridge.alphas), "penalty": ridge.penalty, "among": among}
     for name, encoding in (("pretrained", selection.epochs[0]), ("tuned", selection.tuned)):
-        if tests is None:
-            n_trs = sum(len(rows) for rows in (encoding.predictions or {}).values())
-            predicted = nominally_predicted(encoding.mean_test, n_trs)
-        else:
-            predicted = np.nan_to_num(tests[name].q, nan=1.0) <= FALSE_DISCOVERY_RATE
+        predicted = np.nan_to_num(tests[name].q, nan=1.0) <= FALSE_DISCOVERY_RATE
         census[name] = count_ends(encoding.alphas, ridge.alphas, predicted & ~encoding.excluded)
         for end, n, n_all in crowded_ends(census[name]) if len(ridge.alphas) > 1 else ():
             alpha = min(ridge.alphas) if end == "smallest" else max(ridge.alphas)

@@ -21,7 +21,6 @@ from ..features.store import FeatureStore
 from ..files import provenance, write_json
 from ..progress import Progress
 from ..results.folders import SUMMARY, finished, read_run_config, write_arrays
-from ..stats.significance import N_PERMUTATIONS, PAIRED_BLOCK
 from .alpha_census import alpha_census
 from .encoding import RidgeSettings, all_stories, bootstrap_rows
 from .epoch_selection import choose_epoch, summarise, voxel_arrays
@@ -31,7 +30,6 @@ from .run_statistics import (
     ceiling_arrays,
     significance_arrays,
     significance_of,
-    significance_reach,
     story_ceiling,
     summarise_ceiling,
     summarise_significance,
@@ -47,14 +45,14 @@ class EvaluationOptions:
     ----------
     epochs : epochs to evaluate beside 0; None: all that are saved.
     ridge : how alphas are chosen.
-    n_permutations : of the significance tests on the test story; 0 leaves them out.
+    block : TRs that share a sign in the significance tests; None: none do, see :mod:`..stats.significance`.
     memory_gb : about how much memory responses may take, by all processes of a node together.
     save_weights : also write ``weights.hf5``, see :func:`.saved_weights.save_weights`.
     """
 
     epochs: Sequence[int] | None = None
     ridge: RidgeSettings = field(default_factory=RidgeSettings)
-    n_permutations: int = N_PERMUTATIONS
+    block: int | None = None
     memory_gb: float = 4.0
     save_weights: bool = False
 
@@ -99,11 +97,12 @@ def evaluate_run(
         "epochs": {str(epoch): store.results_identity(epoch, all_stories(split)) for epoch in store.sources},
         "delays": list(config.model.delays),
         "ridge": as_dict(options.ridge),
-        "n_permutations": options.n_permutations,
+        "block": options.block or "auto",
     }
     saved = ranks.broadcast_from_main(lambda: finished(folder, settings))
     if saved is not None:
         return _complete(store, split, saved, folder, options, progress=progress, ranks=ranks)
+    _require_blocks(options.block, sum(map(dataset.n_trs, split.test)))
     bootstrap_rows(options.ridge, [dataset.n_trs(story) for story in split.train])  # before hours of features
     store.compute(all_stories(split), progress=progress, ranks=ranks)
     about = {
@@ -146,31 +145,21 @@ def _evaluate(
         ranks=ranks,
     )
     teacher = teacher_correlations(dataset, subject, n_voxels=responses.n_voxels)
-    tests = None
-    if options.n_permutations and sum(map(dataset.n_trs, split.test)) < 2 * PAIRED_BLOCK:
-        progress.say(f"the test story has fewer than {2 * PAIRED_BLOCK} TRs, too few for significance tests.")
-    elif options.n_permutations:
-        tests = significance_of(
-            selection.epochs[0],
-            selection.tuned,
-            responses,
-            n_permutations=options.n_permutations,
-            progress=progress,
-            ranks=ranks,
-        )
+    tests = significance_of(
+        selection.epochs[0], selection.tuned, responses, block=options.block, progress=progress, ranks=ranks
+    )
 
     def write() -> dict[str, Any]:
         first = selection.epochs[0]
         repeats = story_ceiling(dataset, subject, split.test, memory_gb=memory_gb, progress=progress)
         summary = {
             **summarise(selection, sets, teacher),
-            "significance": None if tests is None else summarise_significance(tests, sets),
-            "significance_reach": None if tests is None else significance_reach(tests),
+            "significance": summarise_significance(tests, sets),
             "noise_ceiling": None if repeats is None else summarise_ceiling(repeats, first, selection.tuned, sets),
             "alphas": alpha_census(selection, options.ridge, tests, progress),
             **about,
         }
-        arrays = voxel_arrays(selection, sets, teacher) | significance_arrays(tests or {})
+        arrays = voxel_arrays(selection, sets, teacher) | significance_arrays(tests)
         if repeats is not None:
             arrays |= ceiling_arrays(repeats, first, selection.tuned)
         write_arrays(folder / "voxels.hf5", arrays, best_epoch=selection.best)
@@ -231,6 +220,11 @@ def _chosen(saved: dict[int, Source], epochs: Sequence[int] | None, run: Path) -
             f"--epochs: {run} has no checkpoint of epoch {', '.join(unknown)}; saved: {', '.join(map(str, saved))}."
         )
     return [source for epoch, source in saved.items() if epochs is None or epoch == 0 or epoch in epochs]
+
+
+def _require_blocks(block: int | None, n_trs: int) -> None:
+    if block is not None and 2 * block > n_trs:
+        raise ConfigError(f"--block: the test stories have {n_trs} TRs, less than two blocks of {block}.")
 
 
 def _inside(run: Path, out: str) -> Path:

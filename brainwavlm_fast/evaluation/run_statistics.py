@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..distributed import SINGLE_PROCESS, Ranks
 from ..progress import Progress
 from ..stats import significance
 from ..stats.noise_ceiling import CAVEAT, ESTIMATOR, FLOOR_RULE, normalize_by_ceiling
-from ..stats.significance import Significance, compare_models, permutation_test
+from ..stats.significance import Significance, compare_models, correlation_test
 from .encoding import Encoding, Responses
 from .epoch_selection import Arrays, Sets
 from .noise_ceiling import StoryCeiling, dataset_noise_ceiling
@@ -27,22 +28,22 @@ def significance_of(
     tuned: Encoding,
     responses: Responses,
     *,
-    n_permutations: int,
-    seed: int = 0,
+    block: int | None = None,
     progress: Progress | None = None,
     ranks: Ranks = SINGLE_PROCESS,
 ) -> dict[str, Significance]:
     """``pretrained`` and ``tuned`` against chance, and ``gain``: tuned against pre-trained, two-sided.
 
-    Several test stories are joined in time, each z-scored.
+    Several test stories are joined in time, each z-scored. ``block`` as in :func:`.correlation_test`.
     """
     if pretrained.predictions is None or tuned.predictions is None:
         raise ValueError("pretrained and tuned must hold predictions: encode them with keep_predictions=True.")
     every = slice(0, responses.n_voxels)
     measured = _joined([responses.read(story, every) for story in pretrained.test])
     before, after = (_joined([e.predictions[s] for s in e.test]) for e in (pretrained, tuned) if e.predictions)
-    chance = partial(permutation_test, n_permutations=n_permutations, seed=seed)
-    paired = partial(compare_models, n_permutations=n_permutations, seed=seed)
+    onsets = [0, *accumulate(len(pretrained.predictions[story]) for story in list(pretrained.test)[:-1])]
+    chance = partial(correlation_test, run_onsets=onsets, block=block)
+    paired = partial(compare_models, run_onsets=onsets, block=block)
     return {
         "pretrained": sharded(chance, measured, before, progress=progress, ranks=ranks),
         "tuned": sharded(chance, measured, after, progress=progress, ranks=ranks),
@@ -59,7 +60,7 @@ def sharded(
     """
     n_voxels = arrays[0].shape[1]
     mine = ranks.local_slice(n_voxels, multiple=significance.TILE)
-    with (progress or Progress()).task("permutations", mine.stop - mine.start) as advance:
+    with (progress or Progress()).task("significance", mine.stop - mine.start) as advance:
         tested = test(*(array[:, mine] for array in arrays), advance=advance)
     statistic, p = np.full(n_voxels, np.nan), np.full(n_voxels, np.nan)
     statistic[mine], p[mine] = tested.statistic, tested.p
@@ -68,22 +69,35 @@ def sharded(
     return Significance(statistic, p, tested.least_p)
 
 
-def summarise_significance(tests: Mapping[str, Significance], sets: Sets) -> dict[str, dict[str, int]]:
-    """Voxels of each set that are significant: above chance (pre-trained, tuned), tuned better, tuned worse."""
-    above = {name: tests[name].q <= FALSE_DISCOVERY_RATE for name in ("pretrained", "tuned")}
-    differs = tests["gain"].q <= FALSE_DISCOVERY_RATE
-    return {
-        which: {
-            **{name: int((found & mask).sum()) for name, found in above.items()},
-            "better": int((differs & (tests["gain"].statistic > 0) & mask).sum()),
-            "worse": int((differs & (tests["gain"].statistic < 0) & mask).sum()),
+def summarise_significance(tests: Mapping[str, Significance], sets: Sets) -> dict[str, dict[str, Any]]:
+    """Voxels of each set that are significant: above chance (pre-trained, tuned), tuned better, tuned worse.
+
+    At a false discovery rate over the cortex, and, under ``within``, over the set alone; ``reach`` is what each test
+    could have found in the set, see :func:`significance_reach`.
+    """
+
+    def counts(q: Mapping[str, NDArray[np.float64]], gain: NDArray[np.float64]) -> dict[str, int]:
+        found = {name: values <= FALSE_DISCOVERY_RATE for name, values in q.items()}
+        return {
+            **{name: int(found[name].sum()) for name in ("pretrained", "tuned")},
+            "better": int((found["gain"] & (gain > 0)).sum()),
+            "worse": int((found["gain"] & (gain < 0)).sum()),
         }
-        for which, mask in sets.items()
-    }
+
+    summary = {}
+    for which, mask in sets.items():
+        within = {name: test.among(mask) for name, test in tests.items()}
+        gain = within["gain"].statistic
+        summary[which] = {
+            **counts({name: test.q[mask] for name, test in tests.items()}, gain),
+            "within": counts({name: test.q for name, test in within.items()}, gain),
+            "reach": significance_reach(within),
+        }
+    return summary
 
 
 def significance_reach(tests: Mapping[str, Significance]) -> dict[str, dict[str, float | int | None]]:
-    """What each test could have found: its smallest p, and how many voxels of the cortex must be at it for any to be
+    """What each test could have found: its smallest p, and how many of its voxels must be at it for any to be
     significant (None: nothing could have been)."""
     return {
         name: {"least_p": test.least_p, "least_found": test.least_found(FALSE_DISCOVERY_RATE)}

@@ -50,7 +50,7 @@ def evaluate_command(run: SavedRun) -> list[str]:
     words += ["--epochs", ",".join(epochs)] if epochs else []
     words += ["--alphas", _grid(ridge["alphas"]), "--chunk", str(ridge["chunk_length"])]
     words += ["--splits", str(ridge["n_splits"]), "--gap", str(ridge["gap"]), "--seed", str(ridge["seed"])]
-    return [*words, "--permutations", str(settings["n_permutations"])]
+    return [*words, "--block", str(settings.get("block", "auto"))]  # earlier versions drew permutations
 
 
 def probe_command(saved: Saved, folder: Path, summary: Mapping[str, Any]) -> list[str]:

@@ -107,7 +107,7 @@ def _of_voxels(run: SavedRun, evaluation: dict[str, Any]) -> Iterator[Finding]:
     if teacher_score(encoding["all"]) is not None:
         yield _note(where, "The brain is simulated: the size of every effect was chosen in advance.")
     if evaluation["significance"] is None:
-        yield _note(where, "No significance was tested (--permutations 0, or a test story that is too short).")
+        yield _note(where, "No significance was tested.")
     ceiling = evaluation["noise_ceiling"]
     if ceiling is None:
         yield _note(

@@ -13,7 +13,7 @@ from ..figures.brains import Brains
 from ..figures.catalogue import FIGURES, plan
 from ..figures.group import group_effects
 from ..figures.style import NothingToDraw, encoded, explain_sets, sets_in_order
-from ..results.folders import interval_words, significance_cells, transfer_cells
+from ..results.folders import SIGNIFICANT, interval_words, significance_cells, transfer_cells
 from ..results.saved import Saved, SavedRun
 from .findings import package_versions
 
@@ -167,7 +167,7 @@ def _score_tables(runs: Sequence[SavedRun]) -> Iterator[Table]:
         yield Table("Noise ceilings, over the voxels whose ceiling is above its floor", heads, normalized)
     if significant:
         heads = ["run", "voxels", "pre-trained above chance", "tuned above chance", "tuned better", "tuned worse"]
-        yield Table("Voxels that are significant (false discovery rate 5 %)", heads, significant)
+        yield Table(SIGNIFICANT, heads, significant)
 
 
 def _group_tables(saved: Saved) -> Iterator[Table]:

@@ -13,6 +13,7 @@ from ..config import Places, RunConfig
 from ..errors import BwlmError, CheckpointError
 from ..files import atomic_path, read_json
 
+SIGNIFICANT = "Significant voxels, false discovery rate 5 % within the set (in brackets: over the cortex)"
 SUMMARY = "summary.json"
 _END_OF_GRID = 1 / 3  # share of voxels or dimensions at an end of the grid of alphas that is worth a warning
 
@@ -67,34 +68,38 @@ def interval_words(numbers: Mapping[str, Any], name: str, form: str = ".4f") -> 
 
 
 def significance_cells(summary: Mapping[str, Any], voxels: str) -> list[str]:
-    """Voxels of a set that are significant: pre-trained, tuned, better, worse; "-" where none could have been."""
+    """Voxels of a set that are significant: pre-trained, tuned, better, worse; "-" where none could have been.
+
+    Within the set; in brackets over the cortex, as earlier versions counted alone.
+    """
     counts = summary["significance"][voxels]
+    within, kinds = counts.get("within", counts), {"better": "gain", "worse": "gain"}
     return [
-        f"{counts[kind]:,}" if _least_found(summary, test) else "-"
-        for kind, test in (("pretrained", "pretrained"), ("tuned", "tuned"), ("better", "gain"), ("worse", "gain"))
+        (f"{within[kind]:,}" + ("" if within is counts or voxels == "all" else f" ({counts[kind]:,})"))
+        if _reach(counts, kinds.get(kind, kind))["least_found"]
+        else "-"
+        for kind in ("pretrained", "tuned", "better", "worse")
     ]
 
 
 def significance_words(summary: Mapping[str, Any]) -> str:
-    """What the tests found over the cortex; where nothing could have been found, that instead of a 0."""
-    pretrained, tuned, better, worse = significance_cells(summary, "all")
-    reach = summary.get("significance_reach") or {}
-    short = "cannot be told from so short a test story: the smallest possible p is"
-    if "-" in (pretrained, tuned):
-        chance = f"Whether voxels are above chance {short} {reach['tuned']['least_p']:.2g}."
-    else:
-        chance = f"Voxels above chance (false discovery rate 5 %): {pretrained} pre-trained, {tuned} tuned."
-    if better == "-":
-        return f"{chance} Whether tuned is better or worse {short} {reach['gain']['least_p']:.2g}."
-    least = _least_found(summary, "gain") or 1
-    few = f" (fewer than {least:,} could not have come out)" if better == worse == "0" and least > 1 else ""
-    return f"{chance} Tuned is better at {better}, worse at {worse}{few}."
+    """What the tests over the cortex could not have found; empty where they could have found anything."""
+    counts = (summary["significance"] or {}).get("all", {})
+    said = []
+    for test, question in (("tuned", "voxels are above chance"), ("gain", "tuned is better or worse")):
+        reach = _reach(counts, test)
+        if reach["least_found"] is None:
+            short = f"cannot be told from so short a test story: the smallest possible p is {reach['least_p']:.2g}"
+            said.append(f"Whether {question} {short}.")
+        elif reach["least_found"] > 1:
+            said.append(f"Whether {question}: fewer than {reach['least_found']:,} voxels could not have come out.")
+    return " ".join(said)
 
 
-def _least_found(summary: Mapping[str, Any], test: str) -> int | None:
-    """How many voxels had to come out together for any to; results of earlier versions do not say."""
-    least: int | None = (summary.get("significance_reach") or {}).get(test, {"least_found": 1})["least_found"]
-    return least
+def _reach(counts: Mapping[str, Any], test: str) -> dict[str, Any]:
+    """What a test could have found; results of earlier versions do not say."""
+    found: dict[str, Any] = counts.get("reach", {}).get(test, {"least_found": 1})
+    return found
 
 
 def transfer_cells(matrix: Mapping[str, Any], row: int) -> list[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from .noise_ceiling import NoiseCeiling, noise_ceiling, normalize_by_ceiling
-from .significance import Significance, compare_models, false_discovery_rate, permutation_test
+from .significance import Significance, compare_models, correlation_test, false_discovery_rate
 
 __all__ = [
     "NoiseCeiling",
     "Significance",
     "compare_models",
+    "correlation_test",
     "false_discovery_rate",
     "noise_ceiling",
     "normalize_by_ceiling",
-    "permutation_test",
 ]

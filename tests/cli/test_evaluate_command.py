@@ -26,8 +26,8 @@ def test_table_then_the_same_as_json(run: Path) -> None:
     assert shown.exit_code == 0, shown.output
     for words in ("all: whole cortex", "nonac: all but auditory cortex", "pre-trained", "tuned", "teacher"):
         assert words in shown.stdout
-    assert shown.stdout.count("all - (ac | rh)") == 3  # as it was asked for: title, scores, intervals
-    assert "Voxels above chance" in shown.stdout
+    assert shown.stdout.count("all - (ac | rh)") == 4  # as asked for: title, scores, intervals, significance
+    assert "Significant voxels, false discovery rate 5 % within the set" in shown.stdout
     assert "2 voxels with NaN or a constant" in shown.stdout
     assert "chosen by mean correlation on the validation stories" in shown.stdout
     command = [sys.executable, "-m", "brainwavlm_fast.cli.main", "evaluate", str(run), "--chunk", "4", "--json"]
@@ -57,6 +57,9 @@ def test_help_holds_an_example() -> None:
         (["--memory-gb", "0"], "--memory-gb"),
         (["--out", "a/b"], "--out is 'a/b'"),
         (["--data", "nowhere"], "no such data folder"),
+        (["--block", "often"], "--block is 'often'; it must be auto, or a number of TRs"),
+        (["--block", "0"], "--block is '0'"),
+        (["--block", "23"], "--block: the test stories have 44 TRs, less than two blocks of 23"),
         ([], "use a smaller chunk_length"),  # stories of the test data are shorter than 40 TRs
     ],
 )
@@ -69,9 +72,7 @@ def test_bad_use_is_one_sentence_and_status_2(run: Path, arguments: list[str], m
     assert not (run / "evaluation/summary.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "least"), [("--chunk", 0, 1), ("--permutations", -1, 0), ("--seed", -1, 0)]
-)
+@pytest.mark.parametrize(("option", "value", "least"), [("--chunk", 0, 1), ("--seed", -1, 0)])
 def test_numbers_below_their_least_are_refused(run: Path, option: str, value: int, least: int) -> None:
     result = bwlm(run, option, value)
     assert result.exit_code == 2

@@ -29,7 +29,7 @@ def commands(run, out):
     """The commands that open a run's encoder, each with the file that it writes, or None."""
     evaluation = run / "evaluation/summary.json"
     return {
-        "evaluate": (["evaluate", run, "--chunk", 4, "--permutations", 0], evaluation),
+        "evaluate": (["evaluate", run, "--chunk", 4], evaluation),
         "transfer": (["transfer", run, "--subjects", "S02", "--chunk", 4, "--out", out], out / "summary.json"),
         "probe": (["probe", run, "--layers", "1-2", "--chunk", 4], run / "probes/summary.json"),
         "features": (["features", run, "--layers", "2", "--stories", "bicycle", "--out", out / "a.h5", "--json"], None),

@@ -17,7 +17,7 @@ from brainwavlm_fast.stats.fir import fir_shape
 from tests.helpers.run_folder import CONSTANT_VOXEL, N_VOXELS, NAN_VOXEL, STORIES
 
 TEST = "wheretheressmoke"
-OPTIONS = EvaluationOptions(epochs=[2], ridge=RidgeSettings(chunk_length=4), n_permutations=0)
+OPTIONS = EvaluationOptions(epochs=[2], ridge=RidgeSettings(chunk_length=4))
 
 
 def predicted_by_hand(run: Path, tree: Path, epoch: int, weights: np.ndarray, delays: tuple[int, ...]) -> np.ndarray:

@@ -48,7 +48,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, two_subjects: Path, tiny_wavl
     made = []
     for name, best in (("first", 1), ("second", 0)):
         run = make_run(tmp_path_factory.mktemp("runs") / name, two_subjects, tiny_wavlm, n_epochs=1)
-        evaluate_run(run, options=EvaluationOptions(ridge=RIDGE, n_permutations=0))
+        evaluate_run(run, options=EvaluationOptions(ridge=RIDGE))
         summary = json.loads((run / "evaluation/summary.json").read_text())
         (run / "evaluation/summary.json").write_text(json.dumps({**summary, "best_epoch": best}))
         made.append(run)

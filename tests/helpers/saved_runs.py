@@ -170,7 +170,7 @@ def _write_evaluation(
             "settings": {
                 "subject": subject, "stories": STORIES, "epochs": {"0": "a", "2": "b", "4": "c"},
                 "delays": [1, 2, 3, 4], "ridge": ridge | {"held_fraction": 0.25, "gap": 0, "seed": 0},
-                "n_permutations": 1000,
+                "block": "auto",
             },
             "config": as_dict(config),
             "provenance": provenance(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +64,7 @@ def gradients(config: RunConfig, blocks: list[tuple[str, int, int]], ranks: Rank
 
 
 def evaluate(folder: Path, out: str, ranks: Ranks) -> None:
-    """Ridge of the run ``one``, and a permutation test, with tiles so narrow that there are several for each rank."""
+    """Ridge of the run ``one``, and a test, with tiles so narrow that there are several for each rank."""
     CholeskySolver.pays = staticmethod(lambda *sizes: False)  # few targets would be one tile, for one rank
     SpectralSolver.tile_width = lambda self: 8
     significance.TILE = 16
@@ -74,8 +73,7 @@ def evaluate(folder: Path, out: str, ranks: Ranks) -> None:
     rng = np.random.default_rng(0)
     measured, predicted = rng.standard_normal((2, 44, 50))
     measured[3, 5] = np.nan
-    test = partial(significance.permutation_test, n_permutations=50)
-    tested = sharded(test, measured, predicted, ranks=ranks)
+    tested = sharded(significance.correlation_test, measured, predicted, ranks=ranks)
     np.save(folder / f"{out}-tested-{ranks.rank}.npy", np.stack([tested.statistic, tested.p, tested.q]))
 
 

@@ -27,7 +27,7 @@ from tests.helpers.run_folder import make_run
 from tests.helpers.tiny import change_weight, open_encoder
 
 RIDGE = RidgeSettings(chunk_length=4)
-OPTIONS = EvaluationOptions(ridge=RIDGE, n_permutations=0)
+OPTIONS = EvaluationOptions(ridge=RIDGE)
 PROBES = ProbeOptions([1, 2], settings=ProbeSettings(chunk_length=4))
 REFUSED = r"was tuned on a base model with digest \w{12}, but .*wavlm now holds weights with digest \w{12}"
 

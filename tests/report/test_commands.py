@@ -124,7 +124,7 @@ def test_every_step_is_repeated_with_the_same_options(monkeypatch, tmp_path, pla
     settings = json.loads((run / "evaluation/summary.json").read_text())["settings"]
     assert folder == run
     assert options["options"].epochs == [2, 4]
-    assert options["options"].n_permutations == settings["n_permutations"]
+    assert (options["options"].block or "auto") == settings["block"]
     ridge = options["options"].ridge
     assert list(ridge.alphas) == pytest.approx(settings["ridge"]["alphas"], rel=1e-12)
     assert (ridge.chunk_length, ridge.n_splits, ridge.gap, ridge.seed) == (40, 3, 0, 0)

@@ -137,7 +137,7 @@ def test_what_comes_after_training_reads_such_a_run(shared, two_subjects, tmp_pa
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
 
-    options = ("--chunk", 4, "--permutations", 0)
+    options = ("--chunk", 4)
     first = bwlm("evaluate", shared, *options)
     second = bwlm("evaluate", shared, *options, "--subject", "S02", "--epochs", 2)
     assert (first["subject"], second["subject"]) == ("UTS01", "UTS02")
