@@ -21,6 +21,7 @@ from .epoch_selection import Arrays, Sets
 from .noise_ceiling import StoryCeiling, dataset_noise_ceiling
 
 FALSE_DISCOVERY_RATE = 0.05
+SHARED_VARIANCE = 1.3  # from here on 5 % are 7 % or more
 
 
 def significance_of(
@@ -44,11 +45,18 @@ def significance_of(
     onsets = [0, *accumulate(len(pretrained.predictions[story]) for story in list(pretrained.test)[:-1])]
     chance = partial(correlation_test, run_onsets=onsets, block=block)
     paired = partial(compare_models, run_onsets=onsets, block=block)
-    return {
+    tests = {
         "pretrained": sharded(chance, measured, before, progress=progress, ranks=ranks),
         "tuned": sharded(chance, measured, after, progress=progress, ranks=ranks),
         "gain": sharded(paired, measured, after, before, progress=progress, ranks=ranks),
     }
+    worst = max(test.shared_variance for test in tests.values())
+    if block is None and worst > SHARED_VARIANCE:
+        (progress or Progress()).say(
+            f"warning: responses and predictions vary more at the same times of the test story (x {worst:.1f}): their "
+            "p values come out too small. --block 20 gives each 20 TRs one sign, and holds there."
+        )
+    return tests
 
 
 def sharded(
@@ -66,7 +74,7 @@ def sharded(
     statistic[mine], p[mine] = tested.statistic, tested.p
     for values in (statistic, p):
         ranks.all_gather_slices(values, multiple=significance.TILE)
-    return Significance(statistic, p, tested.least_p)
+    return Significance(statistic, p, tested.least_p, tested.shared_variance)  # of this process's voxels
 
 
 def summarise_significance(tests: Mapping[str, Significance], sets: Sets) -> dict[str, dict[str, Any]]:

@@ -128,6 +128,17 @@ def test_the_level_holds_for_smooth_noise(noise: str) -> None:
         assert (test.q <= 0.05).mean() < 0.001
 
 
+def test_variance_that_changes_together_is_seen_and_blocks_hold_there() -> None:
+    size = np.where(np.arange(291) // 58 == 1, 3.0, 1.0)[:, None]
+    y, x = (size * autocorrelated(291, 2000, 0.4, seed) for seed in (1, 2))
+    test = correlation_test(y, x)
+    assert test.shared_variance == pytest.approx(2.5, abs=0.4)  # 17 / 2.6^2
+    assert (test.p <= 0.05).mean() > 0.12
+    assert (correlation_test(y, x, block=20).p <= 0.05).mean() < 0.07
+    assert correlation_test(y / size, x).shared_variance == pytest.approx(1, abs=0.1)
+    assert correlation_test(y / size, y / size + x / size).shared_variance == pytest.approx(1, abs=0.1)  # r = .7
+
+
 def test_a_better_model_is_found() -> None:
     signal, noise = autocorrelated(291, 500, 0.6, 1), autocorrelated(291, 500, 0.4, 2)
     a, b = autocorrelated(291, 500, 0.6, 3), autocorrelated(291, 500, 0.6, 4)
