@@ -13,18 +13,20 @@ if TYPE_CHECKING:
     from .kernels import correlation_loss as correlation_loss
     from .kernels import delay_stack as delay_stack
     from .model import BrainWavLM as BrainWavLM
+    from .ridge import BandedRidgeCV as BandedRidgeCV
     from .ridge import RidgeCV as RidgeCV
 
     __version__: str
 
 _HOMES = {
+    "BandedRidgeCV": "ridge",
     "BrainWavLM": "model",
     "RidgeCV": "ridge",
     "correlation": "kernels",
     "correlation_loss": "kernels",
     "delay_stack": "kernels",
 }
-__all__ = ["BrainWavLM", "RidgeCV", "__version__", "correlation", "correlation_loss", "delay_stack"]
+__all__ = ["BandedRidgeCV", "BrainWavLM", "RidgeCV", "__version__", "correlation", "correlation_loss", "delay_stack"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ import brainwavlm_fast
 
 def test_the_public_names():
     assert sorted(brainwavlm_fast.__all__) == [
+        "BandedRidgeCV",
         "BrainWavLM",
         "RidgeCV",
         "__version__",

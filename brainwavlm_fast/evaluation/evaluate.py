@@ -102,8 +102,7 @@ def evaluate_run(
     saved = ranks.broadcast_from_main(lambda: finished(folder, settings))
     if saved is not None:
         return _complete(store, split, saved, folder, options, progress=progress, ranks=ranks)
-    _require_blocks(options.block, sum(map(dataset.n_trs, split.test)))
-    bootstrap_rows(options.ridge, [dataset.n_trs(story) for story in split.train])  # before hours of features
+    _require_blocks(options, dataset, split)  # before hours of features
     store.compute(all_stories(split), progress=progress, ranks=ranks)
     about = {
         "run": str(run),
@@ -222,9 +221,12 @@ def _chosen(saved: dict[int, Source], epochs: Sequence[int] | None, run: Path) -
     return [source for epoch, source in saved.items() if epochs is None or epoch == 0 or epoch in epochs]
 
 
-def _require_blocks(block: int | None, n_trs: int) -> None:
+def _require_blocks(options: EvaluationOptions, dataset: Dataset, split: StorySplit) -> None:
+    """The bootstrap's chunks fit the training stories, and two blocks of signs the test stories."""
+    n_trs, block = sum(map(dataset.n_trs, split.test)), options.block
     if block is not None and 2 * block > n_trs:
         raise ConfigError(f"--block: the test stories have {n_trs} TRs, less than two blocks of {block}.")
+    bootstrap_rows(options.ridge, [dataset.n_trs(story) for story in split.train])
 
 
 def _inside(run: Path, out: str) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .banded import BandedRidgeCV, Partition
 from .estimator import RidgeCV
 from .row_splits import ChunkBootstrap
 
-__all__ = ["ChunkBootstrap", "RidgeCV"]
+__all__ = ["BandedRidgeCV", "ChunkBootstrap", "Partition", "RidgeCV"]

@@ -132,7 +132,29 @@ class DelayedDesign:
         return self._backend.cross_product(x, x if lag == 0 else self._placed[rows + lag])
 
 
-Design = DenseDesign | DelayedDesign
+class ScaledDesign:
+    """Another design with its columns scaled, (n_columns,)."""
+
+    def __init__(self, design: Design, scale: NDArray[np.float64]) -> None:
+        self.shape: tuple[int, int] = design.shape
+        self.dtype: np.dtype[Any] = design.dtype
+        self._design, self._scale = design, scale
+        self.to_device(NumpyBackend())
+
+    def to_device(self, backend: Backend) -> None:
+        self._placed = backend.asarray(self._scale[:, None], self.dtype)
+
+    def rows(self, which: Rows) -> NDArray[Any]:
+        return np.asarray(self._design.rows(which) * self._scale.astype(self.dtype))
+
+    def gram(self, which: Rows | None = None) -> NDArray[np.float64]:
+        return self._scale[:, None] * self._design.gram(which) * self._scale
+
+    def cross(self, which: Rows | None, targets: Any) -> Any:
+        return self._design.cross(which, targets) * self._placed
+
+
+Design = DenseDesign | DelayedDesign | ScaledDesign
 
 
 def make_design(X: NDArray[Any], delays: Sequence[int] | None, run_onsets: list[int] | None) -> Design:

@@ -8,31 +8,13 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import delay_stack
 from .alphas import FIELD_ALPHAS, check_alphas, check_groups, check_target_alphas, penalties, warn_of_ties
-from .backend import backend_on
-from .designs import make_design
 from .fit import AlphaSearch, Fitted, among_excluded, fit_targets
-from .labels import check_reach, run_onsets_of
-from .problem import RidgeProblem
-from .row_splits import resolve_splits
-from .scores import score_columns
+from .linear import LinearRegressor
 from .solver import choose_solver
-from .validation import (
-    Regressor,
-    check_features,
-    check_magnitude,
-    check_parameters,
-    check_targets,
-    in_numpy,
-    on_gpu,
-    without_nan,
-)
-
-Floats = NDArray[np.floating[Any]]
 
 
-class RidgeCV(Regressor):
+class RidgeCV(LinearRegressor):
     """Ridge regression whose penalty is chosen for each target by cross-validation.
 
     The defaults are the field's: alphas 10 to 10,000 whose *squares* are the penalties, three bootstrap splits that
@@ -110,9 +92,6 @@ class RidgeCV(Regressor):
 
     alphas_: NDArray[np.float64]
     cv_scores_: NDArray[np.float64] | None
-    coef_: Floats
-    intercept_: Floats
-    excluded_: NDArray[np.bool_]
 
     def __init__(
         self,
@@ -176,98 +155,13 @@ class RidgeCV(Regressor):
         ValueError
             Shapes disagree, y holds infinity or a NaN in every target, or a parameter is not one of its values.
         """
-        check_parameters(self.scoring, self.n_targets_batch)
-        features = check_features(self, X, fitting=True)
-        targets = check_targets(y, len(features))
-        onsets = run_onsets_of(len(features), run_onsets, runs)
-        dtype = np.result_type(features, _numpy_type(targets))
-        check_magnitude({"X": features, "y": targets}, dtype)
-        self._one_dimensional, targets = targets.ndim == 1, targets.reshape(len(targets), -1)
-        targets, self.excluded_ = without_nan(targets)
+        data = self._checked(X, y, run_onsets, runs)
         search, gcv = self._search(target_alphas, target_groups), isinstance(self.cv, str) and self.cv == "gcv"
         choosing = search.given is None
-        problem = RidgeProblem(
-            make_design(features.astype(dtype, copy=False), self.delays, onsets),
-            resolve_splits(self.cv, len(features), run_onsets=onsets) if choosing and not gcv else (),
-            n_targets=targets.shape[1],
-            fit_intercept=self.fit_intercept,
-            scoring=self.scoring,
-            backend=backend_on(self.device or (str(targets.device) if on_gpu(targets) else "cpu")),
-        )
+        problem = data.problem(self, splits=choosing and not gcv)
         solver = choose_solver(problem, penalties(search.grid, self.penalty), gcv=gcv and choosing)
-        self._store(fit_targets(solver, targets, search, self.n_targets_batch), choosing)
+        self._store(fit_targets(solver, data.targets, search, self.n_targets_batch), choosing)
         return self
-
-    def predict(self, X: ArrayLike, *, run_onsets: ArrayLike | None = None, runs: ArrayLike | None = None) -> Floats:
-        """Predict targets.
-
-        Parameters
-        ----------
-        X : array-like
-            Features (n_rows, n_features).
-        run_onsets, runs : array-like, default None
-            First row of each run of ``X``, or the run of each row, for delays; None: one run.
-
-        Returns
-        -------
-        ndarray
-            (n_rows, n_targets), or (n_rows,) if y had one dimension. NaN for excluded targets.
-
-        Raises
-        ------
-        ValueError
-            ``X`` has another number of features than the model was fitted on.
-        """
-        features = check_features(self, X, fitting=False)
-        onsets = run_onsets_of(len(features), run_onsets, runs)
-        if self.delays is not None:
-            check_reach(self.delays, onsets, len(features))
-            features = delay_stack(features, self.delays, run_onsets=onsets)
-        predicted: Floats = features @ self.coef_.T + self.intercept_
-        return predicted
-
-    def score(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        per_target: bool = False,
-        run_onsets: ArrayLike | None = None,
-        runs: ArrayLike | None = None,
-    ) -> float | NDArray[np.float64]:
-        """Score predictions by ``scoring``.
-
-        Parameters
-        ----------
-        X, y : array-like
-            Features (n_rows, n_features) and measured targets, as many as were fitted.
-        sample_weight : array-like, default None
-            How much each row counts, (n_rows,), at least 0; None: all the same.
-        per_target : bool, default False
-            Return the score of each target, not their mean.
-        run_onsets, runs : array-like, default None
-            First row of each run of ``X``, or the run of each row, for delays; None: one run.
-
-        Returns
-        -------
-        float or ndarray
-            Mean over the targets that hold no NaN here or in ``fit``; with ``per_target`` (n_targets,), NaN for those.
-
-        Raises
-        ------
-        ValueError
-            Shapes disagree with each other or with what was fitted.
-        """
-        predicted = self.predict(X, run_onsets=run_onsets, runs=runs)
-        measured = check_targets(in_numpy("y", y), len(predicted))
-        measured, predicted = (a.reshape(len(a), -1) for a in (measured, predicted))
-        if measured.shape != predicted.shape:
-            raise ValueError(f"y has {measured.shape[1]} target(s), but {predicted.shape[1]} were fitted.")
-        used = ~(np.isnan(measured).any(axis=0) | self.excluded_)
-        scores = np.full(measured.shape[1], np.nan)
-        scores[used] = score_columns(measured[:, used], predicted[:, used], self.scoring, sample_weight)
-        return scores if per_target else float(scores[used].mean()) if used.any() else float("nan")
 
     def _search(self, target_alphas: ArrayLike | None, target_groups: ArrayLike | None) -> AlphaSearch:
         """Where the usable targets' alphas come from."""
@@ -283,11 +177,4 @@ class RidgeCV(Regressor):
             warn_of_ties(fitted.scores, stacklevel=3)
         self.alphas_ = among_excluded(fitted.alphas, self.excluded_)
         self.cv_scores_ = among_excluded(fitted.scores, self.excluded_) if choosing else None
-        self.coef_ = among_excluded(fitted.coef, self.excluded_).T
-        self.intercept_ = among_excluded(fitted.intercept, self.excluded_)
-        if self._one_dimensional:
-            self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
-
-
-def _numpy_type(array: Any) -> np.dtype[Any]:
-    return np.dtype(str(array.dtype).removeprefix("torch."))
+        self._store_weights(fitted.coef, fitted.intercept)

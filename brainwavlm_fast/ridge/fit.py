@@ -14,7 +14,7 @@ from .backend import to_numpy
 from .problem import Float64, Floats, Targets
 from .solver import Solver
 
-_SPLITS_AT_ONCE = 4  # decompositions held in memory
+SPLITS_AT_ONCE = 4  # decompositions held in memory
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def fit_targets(solver: Solver, targets: Any, search: AlphaSearch, tile_width: i
     targets = solver.problem.backend.resident(targets, solver.problem.dtype)
     tiles = [targets[:, start : start + width] for start in range(0, targets.shape[1], width)]
     given, scores = search.given, np.zeros((len(search.grid), targets.shape[1]))
-    if given is None and (search.groups is not None or n_splits > _SPLITS_AT_ONCE):
-        for first in range(0, max(n_splits, 1), _SPLITS_AT_ONCE):
-            splits = range(first, min(first + _SPLITS_AT_ONCE, n_splits))
+    if given is None and (search.groups is not None or n_splits > SPLITS_AT_ONCE):
+        for first in range(0, max(n_splits, 1), SPLITS_AT_ONCE):
+            splits = range(first, min(first + SPLITS_AT_ONCE, n_splits))
             jobs = [partial(_score_tile, solver, tile, splits) for tile in tiles]
             solver.decompose(splits, all_rows=True)
             scores += np.concatenate(solver.run(jobs), axis=1)

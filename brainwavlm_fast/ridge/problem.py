@@ -93,6 +93,8 @@ class RidgeProblem:
         Score of held-out predictions.
     backend : Backend, optional
         Where targets lie; by default the host.
+    rotate : bool, default True
+        Do so.
 
     Attributes
     ----------
@@ -111,6 +113,7 @@ class RidgeProblem:
         fit_intercept: bool = False,
         scoring: str = "correlation",
         backend: Backend | None = None,
+        rotate: bool = True,
     ) -> None:
         self.backend: Backend = backend or NumpyBackend()
         self.splits, self.n_targets = list(splits), n_targets
@@ -118,12 +121,13 @@ class RidgeProblem:
         self._offset: Floats | None = None
         self.rotation: Floats | None = None
         n_rows, n_columns = design.shape
-        if fit_intercept or n_columns > n_rows:
+        rotate = rotate and n_columns > n_rows
+        if fit_intercept or rotate:
             X = design.rows(np.arange(n_rows))
             if fit_intercept:
                 self._offset = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
                 X = X - self._offset
-            if n_columns > n_rows:
+            if rotate:
                 basis, triangle = np.linalg.qr(X.T.astype(np.float64))
                 self.rotation, X = basis.astype(X.dtype), np.ascontiguousarray(triangle.T, dtype=X.dtype)
             design = DenseDesign(X)
