@@ -15,6 +15,7 @@ from .export import export
 from .features import features
 from .figures import figures
 from .info import info
+from .partition import partition
 from .probe import probe
 from .report import report
 from .rois import rois
@@ -26,7 +27,7 @@ from .transfer import transfer
 GROUPS = {
     "Data": (simulate, check, rois),
     "Training": (train,),
-    "Evaluation": (evaluate, transfer, probe),
+    "Evaluation": (evaluate, transfer, probe, partition),
     "Results": (figures, report, export),
     "Features": (features, text_features),
     "Installation": (info,),

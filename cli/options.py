@@ -50,6 +50,16 @@ AlphasOption = Annotated[
 ]
 ChunkOption = Annotated[int, typer.Option("--chunk", min=1, help="TRs per chunk of the bootstrap.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")]
+EmbeddingsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--embeddings", help="Word vectors, GloVe's text format (also .gz, .zip).", show_default="a planted brain's own"
+    ),
+]
+TargetOption = Annotated[
+    list[Path] | None,
+    typer.Option("--target", help="HDF5 of your own: a dataset (n_trs, n_dimensions) a story. May be repeated."),
+]
 BlockOption = Annotated[
     str,
     typer.Option(

@@ -17,18 +17,8 @@ def probe(
         list[Path] | None, typer.Argument(help="Run folders.", show_default="without --model the newest in runs/")
     ] = None,
     layers: options.LayersOption = "all",
-    embeddings: Annotated[
-        Path | None,
-        typer.Option(
-            "--embeddings",
-            help="Word vectors, GloVe's text format (also .gz, .zip).",
-            show_default="a planted brain's own",
-        ),
-    ] = None,
-    target: Annotated[
-        list[Path] | None,
-        typer.Option("--target", help="HDF5 of your own: a dataset (n_trs, n_dimensions) a story. May be repeated."),
-    ] = None,
+    embeddings: options.EmbeddingsOption = None,
+    target: options.TargetOption = None,
     data: options.DataOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the results.", show_default="RUN/probes, or probes")

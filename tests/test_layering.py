@@ -36,6 +36,7 @@ ROOMS = {
     "features": BASE | NATIVE | {"distributed", "data", "model", "results"},
     "probes": BASE | NATIVE | {"ridge", "data", "model", "features", "results"},
     "evaluation": BASE | NATIVE | {"distributed", "ridge", "stats", "data", "anatomy", "model", "features", "results"},
+    "partition": BASE | NATIVE | {"ridge", "stats", "data", "model", "features", "results", "probes", "evaluation"},
     "simulation": BASE | NATIVE | {"ops", "ridge", "data", "anatomy", "model", "evaluation", "features"},
     "figures": BASE | {"stats", "data", "anatomy", "results"},
     "report": BASE | {"data", "anatomy", "results", "figures"},
@@ -43,7 +44,7 @@ ROOMS = {
 ROOMS["cli"] = {"__version__", *ROOMS} - {"custom_ops", "ops", "ridge.backend_torch"}
 TORCH = {
     "custom_ops", "ops", "ridge.backend_torch", "distributed", "model", "training", "features", "probes", "evaluation",
-    "simulation",
+    "partition", "simulation",
     "cli",
 }  # fmt: skip
 NO_TORCH = ROOMS.keys() - TORCH

@@ -9,7 +9,7 @@ from .numbers import usable_columns
 from .responses import n_voxels, read_repeats, read_responses, unusable_voxels, usable_voxels
 from .story_split import PAPER_TEST, PAPER_VALIDATION, StorySplit, make_split
 from .targets import read_target, usable_dimensions
-from .textgrid import Interval, TextGrid, read_textgrid, words
+from .textgrid import Interval, TextGrid, phones, read_textgrid, words
 from .timing import TR, response_times
 from .transcript import story_words
 from .tree import Dataset, find_dataset

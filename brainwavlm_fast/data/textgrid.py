@@ -16,6 +16,7 @@ NOT_WORDS = frozenset(
 """Marks in the word tier that are not words (pauses, breaths, laughter, lip smacks, noise), also seen in braces."""
 _BRACKETED = re.compile(r"<.*>|\[.*\]")  # the Montreal Forced Aligner's marks: <unk>, [bracketed]
 _WORD_TIER = re.compile(r"(.* - )?words?", re.IGNORECASE)  # word; the aligner's words, or SPEAKER - words
+_PHONE_TIER = re.compile(r"(.* - )?phones?", re.IGNORECASE)  # phone; the aligner's phones, or SPEAKER - phones
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,10 @@ class TextGrid:
     def words(self) -> tuple[Interval, ...]:
         """The tier of words: ``word``, or as the Montreal Forced Aligner names it, ``words`` or ``SPEAKER - words``."""
         return self._only("word", [key for key in self._names if _WORD_TIER.fullmatch(key.strip())])
+
+    def phones(self) -> tuple[Interval, ...]:
+        """The tier of phones, ``phone``, ``phones`` or ``SPEAKER - phones``."""
+        return self._only("phone", [key for key in self._names if _PHONE_TIER.fullmatch(key.strip())])
 
     @property
     def _names(self) -> list[str]:
@@ -102,7 +107,20 @@ def read_textgrid(path: Path | str) -> TextGrid:
 def words(grid: TextGrid) -> list[Interval]:
     """The words of a story, in lower case, in order; marks such as ``sp``, ``{BR}`` or ``<unk>`` are left out."""
     spoken = [Interval(i.start, i.end, i.text.strip().lower()) for i in grid.words()]
-    return [word for word in spoken if not (word.text.strip("{}") in NOT_WORDS or _BRACKETED.fullmatch(word.text))]
+    return [word for word in spoken if _is_speech(word.text)]
+
+
+def phones(grid: TextGrid) -> list[Interval]:
+    """The phones of a story, in upper case without marks of stress, in order; silence and noises are left out."""
+    return [
+        Interval(phone.start, phone.end, phone.text.strip().upper().rstrip("0123456789"))
+        for phone in grid.phones()
+        if _is_speech(phone.text.strip().lower())
+    ]
+
+
+def _is_speech(text: str) -> bool:
+    return not (text.strip("{}") in NOT_WORDS or _BRACKETED.fullmatch(text))
 
 
 _Tiers = list[tuple[str, tuple[Interval, ...]]]

@@ -132,7 +132,7 @@ class Tiles:
             model.solver.decompose(model.scored_splits, all_rows=all_rows)
             for first in range(mine.start, mine.stop, self.at_once):
                 voxels = slice(first, min(first + self.at_once, mine.stop))
-                measured = _read(self.responses, voxels, model.n_rows)
+                measured = read_stories(self.responses, voxels, model.n_rows)
                 tiles = [slice(start, min(start + width, voxels.stop)) for start in range(first, voxels.stop, width)]
                 jobs = []
                 for tile in tiles:
@@ -160,7 +160,8 @@ def _advance(advance: Advance, tiles: Sequence[slice], number: int) -> None:
     advance(tiles[number].stop - tiles[number].start)
 
 
-def _read(responses: Responses, voxels: slice, n_rows: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+def read_stories(responses: Responses, voxels: slice, n_rows: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """Responses of stories to a stretch of voxels; a :class:`DataError` where they have other rows than these."""
     measured = {}
     for name, expected in n_rows.items():
         measured[name] = Y = responses.read(name, voxels)

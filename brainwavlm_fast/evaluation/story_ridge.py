@@ -170,7 +170,7 @@ class StoryRidge:
 
     def encode_tile(self, measured: Mapping[str, NDArray[Any]], tile: slice) -> Encoding:
         """From the responses of a tile of voxels to each story, (n_trs, n_voxels)."""
-        usable = _usable(measured)
+        usable = usable_voxels_of(measured)
         if not usable.any():
             return self.excluded(len(usable))
         targets = self._targets(measured, usable)
@@ -204,7 +204,7 @@ class StoryRidge:
 
     def score_tile(self, measured: Mapping[str, NDArray[Any]], tile: slice) -> NDArray[np.float64]:
         """Mean held-out scores of a tile (n_alphas, n_voxels) at every alpha; NaN where voxels cannot be used."""
-        usable = _usable(measured)
+        usable = usable_voxels_of(measured)
         if not usable.any():
             return np.full((len(self.grid), len(usable)), np.nan)
         scores = self.solver.score(self._targets(measured, usable)) / len(self.problem.splits)
@@ -213,7 +213,7 @@ class StoryRidge:
     def weights_of_tile(self, measured: Mapping[str, NDArray[Any]], tile: slice) -> NDArray[Any]:
         """Weights of a tile (n_delays * n_features, n_voxels) at the given alphas; NaN where voxels cannot be used."""
         assert self.given is not None
-        usable = _usable(measured)
+        usable = usable_voxels_of(measured)
         if not usable.any():
             return np.full((self.n_weights, len(usable)), np.nan, self.problem.dtype)
         chosen = penalties(check_target_alphas(self.given[tile], ~usable), self.convention)
@@ -221,14 +221,16 @@ class StoryRidge:
         return among_excluded(self.problem.backend.to_host(coef), ~usable)
 
     def _targets(self, measured: Mapping[str, NDArray[Any]], usable: NDArray[np.bool_]) -> Targets:
-        return self.problem.prepare(np.concatenate([_zscore(measured[name][:, usable]) for name in self.split.train]))
+        return self.problem.prepare(
+            np.concatenate([zscore_story(measured[name][:, usable]) for name in self.split.train])
+        )
 
     def _score(self, measured: Any, predicted: Any) -> NDArray[np.float64]:
         """Of one story, whose responses are z-scored as those were that trained: R2 is of these."""
         backend = self.problem.backend
         if self.problem.scoring == "correlation":
             return backend.correlation(predicted, measured)
-        z = self.problem.place(_zscore(backend.to_host(measured)))
+        z = self.problem.place(zscore_story(backend.to_host(measured)))
         return score_targets(z, predicted, self.problem.scoring, backend)
 
 
@@ -273,11 +275,13 @@ def _check_split(split: StorySplit, features: Mapping[str, Any]) -> None:
         raise ConfigError("a split needs at least one training story and one test story.")
 
 
-def _usable(measured: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+def usable_voxels_of(measured: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Voxels that are finite and vary in every story."""
     usable: NDArray[np.bool_] = np.logical_and.reduce([usable_columns(Y) for Y in measured.values()])
     return usable
 
 
-def _zscore(Y: NDArray[Any]) -> NDArray[Any]:
+def zscore_story(Y: NDArray[Any]) -> NDArray[Any]:
+    """A story's responses (n_trs, n_voxels), each voxel z-scored."""
     mean, std = Y.mean(axis=0, dtype=np.float64), Y.std(axis=0, dtype=np.float64)
     return ((Y - mean) / std).astype(Y.dtype)

@@ -19,9 +19,9 @@ from ..data import Dataset, StorySplit, find_dataset, make_split
 from ..errors import CheckpointError, ConfigError
 from ..features.sources import run_sources
 from ..features.store import FeatureStore
-from ..files import provenance, read_json, write_json
+from ..files import provenance, write_json
 from ..progress import Progress
-from ..results.folders import SUMMARY, finished, read_run_config, write_arrays
+from ..results.folders import SUMMARY, best_epoch, finished, read_run_config, write_arrays
 from ..stats.pooled import pool_known
 from .encoding import Encoding, EncodingSettings, RidgeSettings, all_stories, bootstrap_rows, encode
 from .epoch_selection import Arrays, Sets
@@ -139,7 +139,7 @@ def _open_runs(
         )
         if _readout_point(config) != _readout_point(configs[0]):
             raise differ
-        best, saved = _best_epoch(run, evaluation), run_sources(run, config)
+        best, saved = best_epoch(run, evaluation), run_sources(run, config)
         if best not in saved:
             raise CheckpointError(f"{run} has no checkpoint of its best epoch, {best}; evaluate it again.")
         store = FeatureStore([saved[epoch] for epoch in sorted({0, best})], dataset, out / "features")
@@ -192,16 +192,6 @@ def _encode_subject(
     for run in tuned:
         encodings[run.label] = encodings[_PRETRAINED] if run.best == 0 else encoded(run, run.best, run.label)
     return encodings
-
-
-def _best_epoch(run: Path, evaluation: str) -> int:
-    path = run / evaluation / SUMMARY
-    if not path.is_file():
-        raise CheckpointError(f"{run} has not been evaluated ({path} is missing); run `bwlm evaluate {run}` first.")
-    best = read_json(path).get("best_epoch")
-    if not isinstance(best, int):
-        raise CheckpointError(f"{path} names no best epoch; remove its folder and run `bwlm evaluate {run}` again.")
-    return best
 
 
 def _readout_point(config: RunConfig) -> dict[str, Any]:

@@ -81,7 +81,8 @@ def probe_runs(
         split = make_split(dataset.stories(dataset.subjects()[0]))
         sources = [pretrained_source(model)]
     split = replace(split, train=split.train[: options.n_stories])
-    targets = _targets(dataset, split, sources[0].config, options)
+    stories = [*split.train, *split.test]
+    targets = make_targets(dataset, stories, sources[0].config, options.embeddings, options.files)
     folder = Path(out) if out is not None else (folders[0] / "probes" if len(folders) == 1 else Path("probes"))
     settings: Any = {"layers": options.layers, "settings": options.settings, "progress": progress}
     return probe_sources(sources, targets, split, dataset, folder, **settings), folder
@@ -106,15 +107,21 @@ def _common(splits: Sequence[StorySplit]) -> StorySplit:
     return StorySplit(train, (), test)
 
 
-def _targets(dataset: Dataset, split: StorySplit, config: ModelConfig, options: ProbeOptions) -> list[Target]:
-    stories, embeddings = [*split.train, *split.test], options.embeddings
+def make_targets(
+    dataset: Dataset,
+    stories: Sequence[str],
+    config: ModelConfig,
+    embeddings: Path | str | None,
+    files: Sequence[Path | str],
+) -> list[Target]:
+    """Filterbank, words (with ``embeddings``, or those of a planted brain), and the user's files."""
     targets = [mel_target(dataset, stories, clock=config.clock)]
     planted = dataset.root / "derivative" / "embeddings.txt"
     if embeddings is None and planted.is_file():
         embeddings = planted
     if embeddings is not None:
         targets.append(word_target(dataset, stories, embeddings, clock=config.clock))
-    targets += [file_target(path, dataset, stories) for path in options.files]
+    targets += [file_target(path, dataset, stories) for path in files]
     names = [target.name for target in targets]
     if len(set(names)) < len(names):
         raise ConfigError(f"--target: two targets share a name ({', '.join(names)}); rename a file.")

@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cached_files import file_digest, key_digest
-from ..data import SAMPLE_RATE, Dataset, read_target, response_times, story_audio, story_words, usable_dimensions
+from ..data import (
+    SAMPLE_RATE,
+    Dataset,
+    phones,
+    read_target,
+    read_textgrid,
+    response_times,
+    story_audio,
+    story_words,
+    usable_dimensions,
+)
 from ..data.embeddings import read_embeddings
 from ..data.mel import WINDOW_SAMPLES, log_mel
 from ..errors import DataError
@@ -93,6 +103,38 @@ def word_target(
         "most_frequent_out_of_vocabulary": [word for word, _ in missing.most_common(10)],
     }
     return Target("words", f"word embeddings ({table.n_dimensions} dimensions)", summed, notes)
+
+
+def timing_target(dataset: Dataset, stories: Sequence[str], *, clock: Any = "sound") -> Target:
+    """Words per TR, by a Lanczos filter over their middles, and the position in the story, from -1 to 1."""
+    values = {}
+    for story in stories:
+        said = story_words(dataset, story, story_audio(dataset, story))
+        middles = np.array([(word.start + word.end) / 2 for word in said])
+        n_trs = dataset.n_trs(story)
+        rate = lanczos_weights(middles, response_times(n_trs, clock=clock)) @ np.ones(len(said))
+        values[story] = np.stack([rate, np.linspace(-1, 1, n_trs)], axis=1)
+    return Target("timing", "word rate and position in the story", values)
+
+
+def phone_target(dataset: Dataset, stories: Sequence[str], *, clock: Any = "sound") -> Target:
+    """How often each phone is said, at TRs by a Lanczos filter over the phones' middles.
+
+    Raises
+    ------
+    DataError : a TextGrid has no tier of phones, or no phone in it.
+    """
+    spoken = {story: phones(read_textgrid(dataset.require(dataset.textgrid_path(story)))) for story in stories}
+    silent = [story for story, said in spoken.items() if not said]
+    if silent:
+        raise DataError(f"{dataset.textgrid_path(silent[0])} holds no phones.")
+    inventory = sorted({phone.text for said in spoken.values() for phone in said})
+    values = {}
+    for story, said in spoken.items():
+        middles = np.array([(phone.start + phone.end) / 2 for phone in said])
+        which = np.array([[phone.text == symbol for symbol in inventory] for phone in said], dtype=np.float64)
+        values[story] = lanczos_weights(middles, response_times(dataset.n_trs(story), clock=clock)) @ which
+    return Target("phones", f"phones ({len(inventory)})", values)
 
 
 def file_target(path: Path | str, dataset: Dataset, stories: Sequence[str]) -> Target:

@@ -55,6 +55,17 @@ def finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     )
 
 
+def best_epoch(run: Path, evaluation: str) -> int:
+    """The epoch that an evaluation of a run chose; a :class:`CheckpointError` if there is none."""
+    path = run / evaluation / SUMMARY
+    if not path.is_file():
+        raise CheckpointError(f"{run} has not been evaluated ({path} is missing); run `bwlm evaluate {run}` first.")
+    best = read_json(path).get("best_epoch")
+    if not isinstance(best, int):
+        raise CheckpointError(f"{path} names no best epoch; remove its folder and run `bwlm evaluate {run}` again.")
+    return best
+
+
 def teacher_score(numbers: Mapping[str, Any]) -> float | None:
     """Ridge on a simulated brain's teacher, of a voxel set's numbers; earlier versions called it ``ceiling``."""
     score: float | None = numbers.get("teacher", numbers.get("ceiling"))

@@ -150,15 +150,18 @@ class BandedRidgeCV(LinearRegressor):
             raise ValueError("nested=True divides explained variance: choose by it, with scoring='r2'.")
         self.groups_, member = resolve_bands(self.groups, data.features.shape[1])
         self.candidates_ = resolve_candidates(self.candidates, len(self.groups_), self.random_state)
-        models = {"full": np.arange(len(self.candidates_))}
+        every = range(len(self.groups_))
+        subsets = [tuple(every)]
         if self.nested:
-            self.candidates_, models = nested_candidates(self.candidates_)
+            subsets += [*((k,) for k in every), *(tuple(j for j in every if j != k) for k in every)]
+        subsets = [subset for subset in dict.fromkeys(subsets) if subset]
+        self.candidates_, models = nested_candidates(self.candidates_, subsets)
         grid = np.sort(check_alphas(self.alphas))
         scales = np.tile(np.sqrt(self.candidates_)[:, member], 1 if self.delays is None else len(self.delays))
-        bands = Bands(scales, penalties(grid, self.penalty), list(models.values()))
+        bands = Bands(scales, penalties(grid, self.penalty), models)
         problem = data.problem(self, rotate=False)
         scores, fits = fit_bands(problem, data.targets, bands, self.n_targets_batch)
-        self._models = dict(zip(models, fits, strict=True))
+        self._models = dict(zip(subsets, fits, strict=True))
         full = fits[0]
         self.cv_scores_ = among_excluded(scores, self.excluded_)
         self.alphas_ = among_excluded(grid[full.penalty], self.excluded_)
@@ -190,10 +193,13 @@ class BandedRidgeCV(LinearRegressor):
         """
         if not self.nested:
             raise ValueError("partition needs the smaller models: fit with nested=True.")
-        features, r2 = self._stacked(X, run_onsets, runs), {}
-        for name, fit in self._models.items():
+        features = self._stacked(X, run_onsets, runs)
+        r2: dict[tuple[int, ...], NDArray[np.float64]] = {}
+        for subset, fit in self._models.items():
             coef, intercept = (among_excluded(values, self.excluded_) for values in (fit.coef, fit.intercept))
-            r2[name], _ = self._scores(features @ coef + intercept, y, "r2")
-        only = {name: r2[f"only {k}"] for k, name in enumerate(self.groups_)}
-        unique = {name: r2["full"] - r2.get(f"without {k}", 0.0) for k, name in enumerate(self.groups_)}
-        return Partition(r2["full"], only, unique, r2["full"] - sum(unique.values()))
+            r2[subset], _ = self._scores(features @ coef + intercept, y, "r2")
+        every = tuple(range(len(self.groups_)))
+        only = {name: r2[(k,)] for k, name in enumerate(self.groups_)}
+        without = [r2.get(tuple(j for j in every if j != k), 0.0) for k in every]
+        unique = {name: r2[every] - rest for name, rest in zip(self.groups_, without, strict=True)}
+        return Partition(r2[every], only, unique, r2[every] - sum(unique.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -79,28 +79,21 @@ def resolve_candidates(candidates: int | str | ArrayLike, n_bands: int, random_s
     return weights
 
 
-def nested_candidates(candidates: Float64) -> tuple[Float64, dict[str, NDArray[np.intp]]]:
-    """Candidates with those of the smaller models, and which of them each model may choose.
+def nested_candidates(candidates: Float64, subsets: Sequence[Sequence[int]]) -> tuple[Float64, list[NDArray[np.intp]]]:
+    """Candidates (n_candidates, n_bands) with those of smaller models, and which of them each model may choose.
 
-    The models are ``full`` (any candidate), ``without K`` (those in which space K weighs nothing) and ``only K``. The
-    weights of a smaller model are those of the full one without the spaces that it lacks, of the same mean.
+    A model has the spaces of a subset; all others weigh nothing. Its candidates are those given without the spaces that
+    it lacks, of the same mean, and those of the models that are nested in it.
     """
-    n_bands = candidates.shape[1]
     every = [candidates]
-    if n_bands > 2:
-        for band in range(n_bands):
-            rest = candidates.copy()
-            rest[:, band] = 0
-            total = rest.sum(axis=1, keepdims=True)
-            every.append(
-                (rest * candidates.sum(axis=1, keepdims=True) / np.where(total > 0, total, 1))[total[:, 0] > 0]
-            )
-    every.append(np.eye(n_bands) * n_bands)
-    weights = np.unique(np.concatenate(every), axis=0)
-    weights = np.concatenate([candidates, weights[~(weights[:, None] == candidates).all(axis=2).any(axis=1)]])
-    models = {"full": np.arange(len(weights))}
-    for band in range(n_bands):
-        models[f"only {band}"] = np.flatnonzero((np.delete(weights, band, axis=1) == 0).all(axis=1))
-        if n_bands > 1:
-            models[f"without {band}"] = np.flatnonzero(weights[:, band] == 0)
-    return weights, models
+    for subset in subsets:
+        part = np.zeros_like(candidates)
+        part[:, list(subset)] = candidates[:, list(subset)]
+        total, whole = part.sum(axis=1, keepdims=True), candidates.sum(axis=1, keepdims=True)
+        scaled = (part * whole / np.where(total > 0, total, 1.0))[total[:, 0] > 0]
+        every.append(np.eye(candidates.shape[1])[[subset[0]]] * whole.mean() if len(subset) == 1 else scaled)
+    weights = np.concatenate(every)
+    _, first = np.unique(weights, axis=0, return_index=True)
+    weights = weights[np.sort(first)]
+    lacking = [np.delete(weights, list(subset), axis=1) for subset in subsets]
+    return weights, [np.flatnonzero((others == 0).all(axis=1)) for others in lacking]

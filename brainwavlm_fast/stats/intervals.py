@@ -99,21 +99,41 @@ def correlation_without_blocks(x: ArrayLike, y: ArrayLike) -> Float64:
     n_trs = len(a)
     if n_trs < N_BLOCKS * _LEAST_BLOCK:
         return np.full((N_BLOCKS, a.shape[1]), np.nan)
-    edges = np.linspace(0, n_trs, N_BLOCKS + 1).astype(int)
-    left = n_trs - np.diff(edges)[:, None]
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-
-    def without(values: Float64) -> Float64:
-        sums = np.add.reduceat(values, edges[:-1], axis=0)
-        rest: Float64 = sums.sum(axis=0) - sums
-        return rest
-
-    sum_a, sum_b = without(a), without(b)
-    power = (without(a * a) - sum_a**2 / left) * (without(b * b) - sum_b**2 / left)
-    covariance = without(a * b) - sum_a * sum_b / left
+    left, sum_a, sum_b = _rows_left(n_trs), _without_blocks(a), _without_blocks(b)
+    power = (_without_blocks(a * a) - sum_a**2 / left) * (_without_blocks(b * b) - sum_b**2 / left)
+    covariance = _without_blocks(a * b) - sum_a * sum_b / left
     floor = (np.finfo(np.float64).eps * n_trs) ** 2 * (np.square(a).sum(axis=0) * np.square(b).sum(axis=0))
     r: Float64 = np.divide(covariance, np.sqrt(np.maximum(power, 0)), out=np.zeros_like(power), where=power > floor)
     return r
+
+
+def r2_without_blocks(measured: ArrayLike, predicted: ArrayLike) -> Float64:
+    """R2 over time of each column without each block of TRs, as :func:`correlation_without_blocks`."""
+    y, x = (np.asarray(values, dtype=np.float64) for values in (measured, predicted))
+    if len(y) < N_BLOCKS * _LEAST_BLOCK:
+        return np.full((N_BLOCKS, y.shape[1]), np.nan)
+    residual, centred = _without_blocks((y - x) ** 2), y - y.mean(axis=0)
+    power = _without_blocks(centred**2) - _without_blocks(centred) ** 2 / _rows_left(len(y))
+    r2: Float64 = np.where(power > 0, 1 - residual / np.where(power > 0, power, 1.0), 0.0)
+    return r2
+
+
+def _edges(n_trs: int) -> NDArray[np.intp]:
+    return np.linspace(0, n_trs, N_BLOCKS + 1).astype(np.intp)
+
+
+def _rows_left(n_trs: int) -> NDArray[np.intp]:
+    """TRs that are left without each block, (N_BLOCKS, 1)."""
+    rows: NDArray[np.intp] = n_trs - np.diff(_edges(n_trs))[:, None]
+    return rows
+
+
+def _without_blocks(values: Float64) -> Float64:
+    """Sums over all TRs but those of each block, (N_BLOCKS, n_columns)."""
+    sums = np.add.reduceat(values, _edges(len(values))[:-1], axis=0)
+    rest: Float64 = sums.sum(axis=0) - sums
+    return rest
 
 
 def mean_over(

@@ -139,12 +139,10 @@ def test_nested_models_are_ridge_without_the_space():
 
 
 def test_candidates_of_nested_models():
-    weights, models = nested_candidates(np.array([[1.0, 1.0, 1.0], [0.5, 2.5, 0.0]]))
-    assert weights[:2].tolist() == [[1, 1, 1], [0.5, 2.5, 0]]
-    assert len(np.unique(weights, axis=0)) == len(weights)
-    assert (weights[models["without 1"], 1] == 0).all()
-    assert set(models["only 0"]) <= set(models["without 1"]) & set(models["without 2"])
-    np.testing.assert_allclose(weights.sum(axis=1), 3)
+    subsets = [(0, 1, 2), (0,), (0, 2)]
+    weights, models = nested_candidates(np.array([[1.0, 1.0, 1.0], [0.5, 2.5, 0.0]]), subsets)
+    assert weights.tolist() == [[1, 1, 1], [0.5, 2.5, 0], [3, 0, 0], [1.5, 0, 1.5]]
+    assert [model.tolist() for model in models] == [[0, 1, 2, 3], [2], [2, 3]]
 
 
 def test_random_and_gridded_candidates():
