@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -50,12 +50,18 @@ def evaluate(
             help="Also write weights.hf5: weights and FIR shapes of every voxel, of an evaluation made before, too.",
         ),
     ] = False,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            "--layers", help="Also encode with these hidden states, all or as 0,6,12.", show_default="the run's alone"
+        ),
+    ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Measure a run: ridge from every epoch's features, best epoch by validation, correlation on the test story.
 
-    Writes RUN/evaluation: summary.json, voxels.hf5, curve.png. Stopping it loses at most the story it was in. Under
-    torchrun, processes share stories and voxels.
+    Writes RUN/evaluation: summary.json, voxels.hf5, curve.png; with --layers also layers.json, layers.hf5, layers.png,
+    preferred.png. Stopping it loses at most the story it was in. Under torchrun, processes share stories and voxels.
 
     Example: `bwlm evaluate runs/UTS02-lh`
     """
@@ -63,6 +69,7 @@ def evaluate(
     from brainwavlm_fast.distributed import opened_ranks
     from brainwavlm_fast.evaluation.encoding import RidgeSettings
     from brainwavlm_fast.evaluation.evaluate import EvaluationOptions, evaluate_run, evaluation_name
+    from brainwavlm_fast.evaluation.layers import evaluate_layers
     from brainwavlm_fast.figures.curves import draw_epoch_curves
     from brainwavlm_fast.memory import keep_freed_memory
 
@@ -73,25 +80,44 @@ def evaluate(
     wanted = None if epochs is None else options.whole_numbers(epochs, "--epochs")
     signs = options.block_length(block)
     chosen = EvaluationOptions(wanted, ridge, block=signs, memory_gb=memory_gb, save_weights=save_weights)
+    wanted_layers: list[int] | Literal["all"] | None = None
+    if layers is not None:
+        wanted_layers = options.layer_numbers(layers) or "all"
     keep_freed_memory()
     with opened_ranks() as ranks:
-        summary = evaluate_run(
-            run,
-            subject=subject,
-            places=Places(data, model, revision),
-            out=out,
-            options=chosen,
-            progress=progress(),
-            ranks=ranks,
-        )
+        how: dict[str, Any] = {"places": Places(data, model, revision), "options": chosen, "progress": progress()}
+        summary = evaluate_run(run, subject=subject, out=out, ranks=ranks, **how)
+        tuned_on = summary.get("tuned_on", [summary["subject"]])  # of runs evaluated before there could be several
+        folder = run / (out or evaluation_name(tuned_on, summary["subject"]))
+        by_layer = wanted_layers and evaluate_layers(run, folder, summary, wanted_layers, ranks=ranks, **how)
     if not ranks.is_main:
         return
-    tuned_on = summary.get("tuned_on", [summary["subject"]])  # runs evaluated before there could be several lack it
-    folder = run / (out or evaluation_name(tuned_on, summary["subject"]))
     draw_epoch_curves(summary, folder / "curve.png")
     if as_json:
         finish_with_json(summary)
     _print(summary, folder)
+    if by_layer:
+        _print_layers(by_layer, summary, folder, Path(data or summary["data"]["root"]))
+
+
+def _print_layers(by_layer: dict[str, Any], summary: dict[str, Any], folder: Path, data: Path) -> None:
+    from brainwavlm_fast.data import find_dataset
+    from brainwavlm_fast.errors import DataError
+    from brainwavlm_fast.figures.layer_encoding import draw_layer_encoding, draw_preferred_layer
+    from brainwavlm_fast.figures.style import sets_in_order
+
+    names = sets_in_order(by_layer["sets"])
+    rows = []
+    for k, layer in enumerate(by_layer["layers"]):
+        pairs = [[by_layer["sets"][name][state][k] for state in ("pretrained", "tuned")] for name in names]
+        rows.append([str(layer), *(f"{_number(before)} -> {_number(after)}" for before, after in pairs)])
+    print_table("Mean correlation by layer, pre-trained -> tuned", ["layer", *names], rows)
+    draw_layer_encoding(by_layer, folder / "layers.png")
+    try:
+        draw_preferred_layer(find_dataset(data), summary["subject"], folder)
+    except DataError as error:
+        typer.echo(f"No map of preferred layers: {error}")
+    typer.echo(f"By layer: {folder / 'layers.json'}, layers.hf5 and layers.png beside it.")
 
 
 def _print(summary: dict[str, Any], folder: Path) -> None:
